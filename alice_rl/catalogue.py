@@ -1,0 +1,284 @@
+"""The catalogue of log events: every line that the product logs, declared once.
+
+A line is logged by its name, `logger.info("snapshot.published", version=12, ...)`.
+`tests/unit/test_catalogue.py` reads the source and requires that the name stands here, that it is logged at
+the declared level and that it carries no field but the declared ones. So an alert rule, a dashboard and the
+operator's guide may rely on what is written below.
+
+Names are `noun.past_participle`. Levels: debug is detail, info the canonical line of an operation, warning is
+degraded but handled, error means that data was lost or that a person is needed. Fields carry their unit last;
+none has a name that `log.py` would redact. Nothing is declared for late, duplicate and unmatched events: they
+are results of the join, counted in `worker.heartbeat`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["EVENTS", "Level", "LogEvent"]
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class LogEvent(Struct, frozen=True):
+    """One declared log event.
+
+    Attributes
+    ----------
+    name : str
+        `noun.past_participle`, unique.
+    level : {"debug", "info", "warning", "error"}
+        The level that it is always logged at.
+    fields : tuple of str
+        What the line may carry, apart from `timestamp`, `level`, `event`, `logger` and an exception.
+    alerts : bool
+        Whether an alert is built on it.
+    what_to_do : str
+        What the operator does on seeing it; empty where there is nothing to do.
+    """
+
+    name: str
+    level: Level
+    fields: tuple[str, ...] = ()
+    alerts: bool = False
+    what_to_do: str = ""
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _quiet(name: str, level: Level, fields: str) -> LogEvent:
+    return LogEvent(name, level, _fields(fields))
+
+
+def _watch(name: str, level: Level, fields: str, what_to_do: str) -> LogEvent:
+    return LogEvent(name, level, _fields(fields), alerts=False, what_to_do=what_to_do)
+
+
+def _alert(name: str, level: Level, fields: str, what_to_do: str) -> LogEvent:
+    return LogEvent(name, level, _fields(fields), alerts=True, what_to_do=what_to_do)
+
+
+_WORKER = (
+    _quiet("config.loaded", "info", "path policy overrides"),
+    _quiet("worker.started", "info", "version policy lineage group topic instance partitions"),
+    _quiet(
+        "worker.heartbeat",
+        "info",
+        "records_total records_per_second episodes_total rejected_total duplicates_total late_total "
+        "unmatched_total open_decisions lag_records lag_seconds partitions version snapshot_age_seconds memory_bytes",
+    ),
+    _quiet("worker.drained", "info", "partitions seconds"),
+    _quiet("worker.stopped", "info", "reason records_total seconds"),
+    _alert(
+        "worker.stalled",
+        "error",
+        "seconds partitions lag_records",
+        "Records wait but none is read: look at the broker's and the worker's logs, then restart the "
+        "worker; it resumes exactly.",
+    ),
+    _alert(
+        "worker.crashed",
+        "error",
+        "error records_total",
+        "A bug: keep the traceback and restart. If it crashes again at the same offset, add that offset "
+        "to the skip list.",
+    ),
+    _watch(
+        "library.logged",
+        "warning",
+        "library message",
+        "A library's own warning. Our events around it say whether it matters.",
+    ),
+)
+
+_PARTITIONS = (
+    _quiet("partition.assigned", "info", "partition partitions epoch"),
+    _quiet("partition.revoked", "info", "partition partitions epoch"),
+    _quiet("partition.restored", "info", "partition next low watermark_ms records seconds"),
+    _watch(
+        "partition.fenced",
+        "warning",
+        "partition epoch owner reason",
+        "Another worker took the partition; this one reloads. Many in a row: two deployments "
+        "share one policy, or pauses exceed the session timeout.",
+    ),
+    _alert(
+        "partition.truncated",
+        "error",
+        "partition next log_start records_lost",
+        "The log no longer holds the next offset: raise the topic's retention and decide whether to go "
+        "on with the gap.",
+    ),
+    _alert(
+        "partition.mismatched",
+        "error",
+        "partition next reason",
+        "The topic is not the one that the checkpoint was made from (recreated?): start a new lineage "
+        "and replay.",
+    ),
+    _alert(
+        "record.skipped",
+        "warning",
+        "partition offset",
+        "An offset on the skip list was passed over: mend its cause, then replay into a new lineage.",
+    ),
+    _quiet("checkpoint.written", "debug", "partition next low bytes seconds status"),
+    _alert(
+        "checkpoint.failed",
+        "warning",
+        "partition next error attempts retry_seconds",
+        "Learning goes on in memory but would be re-read after a restart: check that Redis is up and "
+        "has memory.",
+    ),
+    _watch(
+        "offset.commit_failed",
+        "warning",
+        "partitions error",
+        "Only lag tools read the group's offsets; the checkpoint is the truth.",
+    ),
+)
+
+_EVENTS = (
+    _alert(
+        "event.rejected",
+        "warning",
+        "reason detail partition offset rejected_total suppressed",
+        "Read one in the dead-letter topic; its reason code says which field the sender must mend. The "
+        "line is sampled.",
+    ),
+    _quiet("dead_letter.sent", "debug", "topic partition offset reason"),
+    _alert(
+        "dead_letter.failed",
+        "warning",
+        "topic partition offset reason error dropped_total",
+        "Rejected records are counted but not kept: check that the dead-letter topic exists and may be "
+        "written.",
+    ),
+    _watch(
+        "clock.jumped",
+        "warning",
+        "partition offset ts_ms watermark_ms clamped_ms jumped_total",
+        "A sender's clock is ahead of the log; its times were clamped. Mend the clock.",
+    ),
+    _alert(
+        "joiner.overflowed",
+        "warning",
+        "partition open_decisions open_decisions_max dropped_total",
+        "More decisions wait for outcomes than may be kept: outcomes are missing, or raise the limit in "
+        "[join].",
+    ),
+    _watch(
+        "vocabulary.overflowed",
+        "warning",
+        "vocabulary value values_max",
+        "A field takes more distinct values than are kept apart; the rest share one. An id in place of "
+        "a category?",
+    ),
+)
+
+_SNAPSHOTS = (
+    _quiet("snapshot.published", "info", "version seq digest lineage episodes bytes seconds as_of_ms live"),
+    _quiet("snapshot.skipped", "debug", "reason episodes"),
+    _watch(
+        "snapshot.publish_refused",
+        "warning",
+        "version lineage reason status",
+        "Another publisher was first, or the lineage is not active: normal in a rollout, else look for "
+        "a second deployment.",
+    ),
+    _alert(
+        "snapshot.publish_failed",
+        "warning",
+        "version error attempts retry_seconds",
+        "Clients keep the last policy, which grows old: check that Redis is up and has memory.",
+    ),
+    _quiet("snapshot.loaded", "info", "source version digest seconds"),
+    _quiet("snapshot.adopted", "info", "version digest previous canary_version canary_share seq seconds"),
+    _alert(
+        "snapshot.refused",
+        "warning",
+        "version digest reason detail",
+        "The last good policy stays in use: corrupt bytes, a newer format, another feature spec or a "
+        "wrong signature.",
+    ),
+    _watch(
+        "head.read_failed",
+        "warning",
+        "error attempts retry_seconds",
+        "The last good policy stays in use; see redis.unreachable.",
+    ),
+    _watch(
+        "head.regressed",
+        "warning",
+        "seq previous run_id",
+        "The head moved back, as after a failover of Redis; what it names was adopted.",
+    ),
+    _alert(
+        "breaker.opened",
+        "warning",
+        "breaker failures retry_seconds error",
+        "Calls are held back until the dependency answers again: mend the dependency.",
+    ),
+    _quiet("breaker.closed", "info", "breaker seconds"),
+    _alert(
+        "decision.fell_back",
+        "warning",
+        "reason slot detail fallbacks_total suppressed",
+        "The rules decided: nothing was loaded yet, or the context or the arms were unusable. The line "
+        "is sampled.",
+    ),
+    _quiet("client.started", "info", "policy poll_seconds"),
+    _quiet("client.closed", "info", "policy decisions_total fallbacks_total"),
+)
+
+_DEPENDENCIES = (
+    _alert(
+        "kafka.unreachable",
+        "error",
+        "brokers error attempts retry_seconds",
+        "Nothing is learned until it is back: check the brokers' address, the network and the "
+        "credentials; run `alice-rl doctor`.",
+    ),
+    _quiet("kafka.recovered", "info", "brokers seconds attempts"),
+    _alert(
+        "redis.unreachable",
+        "error",
+        "address error attempts retry_seconds",
+        "Nothing is checkpointed or published until it is back; clients keep their policy. Run "
+        "`alice-rl doctor`.",
+    ),
+    _quiet("redis.recovered", "info", "address seconds attempts"),
+    _quiet("lineage.created", "info", "lineage policy fingerprint parent reason"),
+    _quiet("lineage.adopted", "info", "lineage policy fingerprint"),
+    _alert(
+        "lineage.refused",
+        "error",
+        "lineage policy fingerprint reason",
+        "The configuration differs from the one that the sums were made with: restore it, or replay "
+        "into a new lineage.",
+    ),
+)
+
+_SIMULATION = (
+    _quiet("service.embedded", "info", "service implementation address"),
+    _quiet("demo.started", "info", "seed turns brokers address"),
+    _quiet("demo.finished", "info", "seed turns decisions snapshots seconds"),
+    _watch(
+        "demo.failed",
+        "error",
+        "step error",
+        "The demo's summary says which part failed; run `alice-rl doctor`.",
+    ),
+    _quiet("simulation.started", "info", "seed turns sink"),
+    _quiet("simulation.progressed", "debug", "turns reward_mean"),
+    _quiet("simulation.finished", "info", "seed turns reward_mean regret_mean seconds"),
+)
+
+_DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_DEPENDENCIES, *_SIMULATION)
+
+EVENTS: dict[str, LogEvent] = {event.name: event for event in _DECLARED}
+"""Every declared event by its name."""

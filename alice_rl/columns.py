@@ -1,0 +1,137 @@
+"""Episodes to columns: the arrays that the moments add up, and their addition to the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alice_rl.episodes import Episode
+from alice_rl.features import Design, Featuriser
+from alice_rl.lineage import Lineage
+from alice_rl.reward import COMPONENTS, components
+from alice_rl.sums import Sums
+
+__all__ = ["OTHER", "Columnar", "Columns"]
+
+OTHER = "*"
+"""The row that intents and query classes share beyond the lineage's `names_max`."""
+
+IntArray = npt.NDArray[np.int64]
+_HIT = COMPONENTS.index("cache_hit")
+_PAIRS = np.triu_indices(len(COMPONENTS))
+
+
+class Columns(NamedTuple):
+    """A batch of N episodes as arrays. An arm of -1 is a slot that the turn did not use, or that it teaches nothing.
+
+    `ts_ms` (N,); `design` N rows; `y` (N, m); `route`, `tool`, `cache` (N,) arms; `tool_good` (N,) bool; `intents` and `classes`,
+    the names of the rows in the tallies.
+    """
+
+    ts_ms: IntArray
+    design: Design
+    y: IntArray
+    route: IntArray
+    tool: IntArray
+    cache: IntArray
+    tool_good: npt.NDArray[np.bool_]
+    intents: list[str]
+    classes: list[str]
+
+
+class Columnar:
+    """Turns episodes into columns for one lineage.
+
+    Parameters
+    ----------
+    lineage : Lineage
+    """
+
+    def __init__(self, lineage: Lineage) -> None:
+        self.lineage = lineage
+        self._featuriser = Featuriser(lineage.features)
+        self._route = {arm: k for k, arm in enumerate(lineage.arms.route)}
+        self._tool = {arm: k for k, arm in enumerate(lineage.arms.tool)}
+        self._cache = {arm: k for k, arm in enumerate(lineage.arms.cache)}
+        self._by_intent = lineage.cache_class == ("intent",)
+
+    def columns(self, episodes: Sequence[Episode]) -> Columns:
+        """The arrays of a batch.
+
+        Notes
+        -----
+        A turn that the cache answered ran neither route nor tool: it teaches the cache alone, unless `hits_teach_all`. A turn that used
+        no tool judges the arm it chose, "none" as a rule, by whether the turn succeeded.
+        """
+        decisions, times, outcomes = zip(*episodes, strict=True)
+        contexts = [d.context for d in decisions]
+        y = components(outcomes, self.lineage.bounds)
+        ran = np.ones(len(y), dtype=np.bool_) if self.lineage.hits_teach_all else y[:, _HIT] == 0
+        route, tool, cache = self._route, self._tool, self._cache
+        route_arm = np.array([-1 if (s := d.route) is None else route[s.arm] for d in decisions], dtype=np.int64)
+        tool_arm = np.array([-1 if (s := d.tool) is None else tool[s.arm] for d in decisions], dtype=np.int64)
+        cache_arm = np.array([-1 if (s := d.cache) is None else cache[s.arm] for d in decisions], dtype=np.int64)
+        good = [o.success if (ok := o.tool_ok) is None else ok for o in outcomes]
+        intents = [c.intent for c in contexts]
+        return Columns(
+            np.array(times, dtype=np.int64),
+            self._featuriser.design(contexts),
+            y,
+            np.where(ran, route_arm, -1),
+            np.where(ran, tool_arm, -1),
+            cache_arm,
+            np.array(good, dtype=np.bool_),
+            intents,
+            intents if self._by_intent else [self.query_class(c) for c in contexts],
+        )
+
+    def query_class(self, context: object) -> str:
+        """The query class of a context: its class fields, joined."""
+        return query_class(context, self.lineage.cache_class)
+
+
+def query_class(context: object, fields: tuple[str, ...]) -> str:
+    """The query class of a context.
+
+    Examples
+    --------
+    >>> from alice_rl.events import Context
+    >>> query_class(Context(intent="weather", lang="sv"), ("intent", "lang"))
+    'weather|sv'
+    """
+    return "|".join(getattr(context, field) or "" for field in fields)
+
+
+def add(sums: Sums, columns: Columns, rows: npt.NDArray[np.intp] | slice) -> None:
+    """Add the given rows of a batch to the sums."""
+    y = columns.y[rows]
+    _add_route(sums, columns, columns.route[rows], rows, y)
+    tool = columns.tool[rows]
+    used = np.flatnonzero(tool >= 0)
+    if len(used):
+        good = columns.tool_good[rows][used]
+        sums.tool.add(_pick(columns.intents, rows, used), tool[used], np.stack((good, ~good), axis=1).astype(np.int64))
+    cache = columns.cache[rows]
+    used = np.flatnonzero(cache >= 0)
+    if len(used):
+        own = y[used]
+        ones = np.ones((len(used), 1), dtype=np.int64)
+        values = np.concatenate((ones, own, own[:, _PAIRS[0]] * own[:, _PAIRS[1]]), axis=1)
+        sums.cache.add(_pick(columns.classes, rows, used), cache[used], values)
+
+
+def _add_route(
+    sums: Sums, columns: Columns, route: IntArray, rows: npt.NDArray[np.intp] | slice, y: IntArray
+) -> None:
+    used = np.flatnonzero(route >= 0)
+    if len(used):
+        table, codes, numerics, at = columns.design
+        sums.route.add(route[used], table, codes[rows][used], numerics[rows][used], at, y[used])
+
+
+def _pick(names: list[str], rows: npt.NDArray[np.intp] | slice, used: npt.NDArray[np.intp]) -> list[str]:
+    chosen = names if isinstance(rows, slice) else [names[i] for i in rows.tolist()]
+    return chosen if len(used) == len(chosen) else [chosen[i] for i in used.tolist()]

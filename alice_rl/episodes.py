@@ -1,0 +1,198 @@
+"""Events to episodes: a decision and what became of it, joined by id inside a window of the log.
+
+The rules of the join. Each looks no further back than one window, so that the joiner's state is a function of the last two
+windows of the log, and re-reading these after a restart rebuilds it without any storage of its own:
+
+1. The window of a record reaches back `horizon_ms` on the log's clock, and `records_max` offsets, whichever is shorter.
+2. A decision is a *duplicate* when a decision of the same id is in its window; the newest copy stands for it from then on.
+3. An outcome is a *duplicate* when an outcome of the same id is in its window, or its decision has one already.
+4. A decision and an outcome of one id make an episode when the second of them arrives, in either order: the first outcome wins,
+   and an outcome serves one decision only.
+5. A whole turn is its decision followed by its outcome.
+6. A decision that leaves the window without an outcome is *missing* its outcome: dropped, or scored by `missing_outcome`.
+   An outcome that leaves it without a decision is *unmatched*.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, Struct
+
+from alice_rl.clock import Readings
+from alice_rl.events import Decision, Event, Outcome, Turn, TurnOutcome
+
+__all__ = ["Episode", "JoinSettings", "Joiner"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+class MissingOutcome(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a decision whose outcome never came counts as."""
+
+    success: bool = False
+    tool_ok: bool | None = None
+    latency_ms: Annotated[float, Meta(ge=0)] = 0.0
+    cost_usd: Annotated[float, Meta(ge=0)] = 0.0
+    cache_hit: bool = False
+    guardian_flag: bool = False
+
+
+class JoinSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[join]` section; part of the lineage."""
+
+    horizon_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="how long a decision waits for its outcome, in event time")
+    ] = 600
+    records_max: Annotated[
+        int, Meta(ge=1_000, le=10_000_000, description="offsets a partition looks back at most; bounds memory")
+    ] = 131_072
+    missing_outcome: Annotated[
+        MissingOutcome | None, Meta(description="what a decision without an outcome is scored as; unset: dropped")
+    ] = None
+
+
+class Episode(NamedTuple):
+    """A decision, when it was taken (event time, ms), and what became of it."""
+
+    decision: Decision | Turn
+    ts_ms: int
+    outcome: Outcome | TurnOutcome | MissingOutcome
+
+
+class _Entry:
+    """What the window holds of one id: offsets of its newest decision and outcome (-1: none), and the half that still waits."""
+
+    __slots__ = ("decided_at", "ended_at", "open", "waiting")
+
+    def __init__(self) -> None:
+        self.decided_at = -1
+        self.ended_at = -1
+        self.open: tuple[Decision | Turn, int] | None = None
+        self.waiting: Outcome | TurnOutcome | None = None
+
+
+class Joiner:
+    """The open half of one partition's episodes.
+
+    Parameters
+    ----------
+    settings : JoinSettings
+
+    Attributes
+    ----------
+    counts : Counter
+        How many records were `joined`, `duplicate`, `missing`, `unmatched`, and `shortened` windows.
+    """
+
+    def __init__(self, settings: JoinSettings) -> None:
+        self.settings = settings
+        self.horizon_ms = settings.horizon_seconds * 1000
+        self.counts: Counter[str] = Counter()
+        self._entries: dict[str, _Entry] = {}
+        self._ids: deque[str] = deque()  # the window's records, in log order ...
+        self._offsets: IntArray = np.empty(0, dtype=np.int64)
+        self._now: IntArray = np.empty(0, dtype=np.int64)  # ... and the clock when each arrived
+        self._episodes: list[Episode] = []
+
+    def __len__(self) -> int:
+        """Ids that the window holds."""
+        return len(self._entries)
+
+    def join(self, events: Sequence[Event], offsets: IntArray, readings: Readings) -> list[Episode]:
+        """Take in the events of a batch (none of them late); the episodes that this completes."""
+        cut = 0
+        for position in (*readings.set_back, len(events)):
+            self._join(events[cut:position], offsets[cut:position], readings.times[cut:position], readings.now[cut:position])
+            if position < len(events):  # a clock that was set back cannot vouch for what it saw before
+                self._leave(len(self._offsets), int(offsets[position]))
+            cut = position
+        episodes, self._episodes = self._episodes, []
+        return episodes
+
+    def _join(self, events: Sequence[Event], offsets: IntArray, times: IntArray, now: IntArray) -> None:
+        if not len(events):
+            return
+        self._offsets = np.concatenate((self._offsets, offsets))
+        self._now = np.concatenate((self._now, now))
+        starts = self._starts(offsets, now)
+        take = {Decision: self._decision, Outcome: self._outcome, Turn: self._turn}
+        for event, offset, ts, start in zip(events, offsets.tolist(), times.tolist(), starts.tolist(), strict=True):
+            take[type(event)](event, offset, ts, start)  # type: ignore[operator]
+        self._ids.extend([event.decision_id for event in events])
+        self._leave(int(np.searchsorted(self._offsets, starts[-1])), int(starts[-1]))
+
+    def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:
+        """Where the window of each record begins, ndarray of offsets, shape (N,)."""
+        by_time = self._offsets[np.searchsorted(self._now, now - self.horizon_ms, side="right")]
+        by_count = offsets - self.settings.records_max + 1
+        self.counts["shortened"] += int(np.count_nonzero(by_count > by_time))
+        return np.maximum(by_time, by_count)
+
+    def _turn(self, turn: Turn, offset: int, ts: int, start: int) -> None:
+        if turn.decision_id in self._entries:
+            self._decision(turn, offset, ts, start)
+            self._outcome(turn.outcome, offset, ts, start, turn.decision_id)
+            return
+        entry = self._entries[turn.decision_id] = _Entry()
+        entry.decided_at = entry.ended_at = offset
+        self._episodes.append(Episode(turn, ts, turn.outcome))
+
+    def _decision(self, decision: Decision | Turn, offset: int, ts: int, start: int) -> None:
+        entry = self._entry(decision.decision_id, start)
+        ended = entry.ended_at >= start
+        if entry.decided_at >= start:
+            self.counts["duplicate"] += 1
+        elif entry.waiting is not None:
+            self._episodes.append(Episode(decision, ts, entry.waiting))
+        entry.open = None if ended else (decision, ts)
+        entry.waiting = None
+        entry.decided_at = offset
+
+    def _outcome(
+        self, outcome: Outcome | TurnOutcome, offset: int, _ts: int, start: int, decision_id: str | None = None
+    ) -> None:
+        entry = self._entry(decision_id or outcome.decision_id, start)  # type: ignore[union-attr]
+        if entry.open is not None:
+            self._episodes.append(Episode(*entry.open, outcome))
+            entry.open = None
+        elif entry.decided_at >= start:
+            self.counts["duplicate"] += 1
+        else:
+            self.counts["duplicate"] += entry.ended_at >= start
+            entry.waiting = outcome
+        entry.ended_at = offset
+
+    def _entry(self, decision_id: str, start: int) -> _Entry:
+        """The entry of an id, cleared of what has left the window."""
+        entry = self._entries.get(decision_id)
+        if entry is None:
+            entry = self._entries[decision_id] = _Entry()
+        else:
+            self._expire(decision_id, entry, start)
+        return entry
+
+    def _expire(self, decision_id: str, entry: _Entry, start: int) -> None:
+        if entry.decided_at < start and entry.open is not None:
+            self.counts["missing"] += 1
+            if self.settings.missing_outcome is not None:
+                self._episodes.append(Episode(*entry.open, self.settings.missing_outcome))
+            entry.open = None
+        if entry.ended_at < start and entry.waiting is not None:
+            self.counts["unmatched"] += 1
+            entry.waiting = None
+
+    def _leave(self, count: int, start: int) -> None:
+        """Let the first `count` records leave the window, which now begins at `start`."""
+        for _ in range(count):
+            decision_id = self._ids.popleft()
+            entry = self._entries.get(decision_id)
+            if entry is not None:
+                self._expire(decision_id, entry, start)
+                if entry.decided_at < start and entry.ended_at < start:
+                    del self._entries[decision_id]
+        self._offsets, self._now = self._offsets[count:], self._now[count:]

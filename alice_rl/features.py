@@ -1,0 +1,278 @@
+"""Context to feature vector `x`: hashed categoricals and quantised numerics, the same integers for learner and client.
+
+    x = [1 | signed hashing of categoricals and interactions (feature_dim) | value and missing-indicator of each numeric]
+
+Every entry is an integer in units of 1/256, clipped to |x| <= 16, so that sums of products are sums of integers. A row
+splits into a *static* part, which depends on the categoricals and on which numerics are missing and is looked up, and the
+few numerics that differ from turn to turn. Learner and client share this one module, and the spec's fingerprint travels in
+every snapshot: train/serve skew has nowhere to live.
+
+Only what is known before the decision can be a feature: the numerics named here are fields of `Context`, and this turn's own
+latency, cost and arms are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+from functools import lru_cache
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, Struct
+
+from alice_rl.errors import ConfigError
+
+__all__ = ["CLIP", "UNIT", "ContextLike", "Design", "FeatureSettings", "Featuriser", "Numeric"]
+
+IntArray = npt.NDArray[np.int64]
+
+UNIT = 256  # steps per 1.0: x_int = 256 x
+CLIP = 16 * UNIT  # |x_int| <= 4096 = 2^12, which bounds every product the moments add up
+_STATIC_ROWS_MAX = 16_384  # distinct static parts kept; the table starts anew beyond it (it is a cache, not state)
+
+
+class ContextLike(Protocol):
+    """What a turn looked like before it was decided: the fields that features may name."""
+
+    @property
+    def intent(self) -> str: ...
+    @property
+    def lang(self) -> str | None: ...
+    @property
+    def guardian_state(self) -> str | None: ...
+    @property
+    def text_len(self) -> float | None: ...
+    @property
+    def confidence(self) -> float | None: ...
+    @property
+    def recent_latency_ms(self) -> float | None: ...
+    @property
+    def recent_cost_usd(self) -> float | None: ...
+
+
+CategoricalName = Literal["intent", "lang", "guardian_state"]
+NumericName = Literal["text_len", "confidence", "recent_latency_ms", "recent_cost_usd"]
+
+
+class Numeric(Struct, frozen=True, forbid_unknown_fields=True):
+    """One numeric feature: `transform(scale * value)` in steps of 1/256."""
+
+    name: NumericName
+    transform: Literal["linear", "log1p"] = "linear"
+    scale: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+
+
+_NUMERICS = (
+    Numeric("text_len", "log1p"),
+    Numeric("confidence"),
+    Numeric("recent_latency_ms", "log1p"),
+    Numeric("recent_cost_usd", "linear", 100.0),
+)
+
+
+class FeatureSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The feature specification: part of the lineage, published with every snapshot.
+
+    Examples
+    --------
+    >>> spec = FeatureSettings()
+    >>> spec.dim
+    73
+    >>> len(spec.fingerprint)
+    64
+    """
+
+    feature_dim: Annotated[int, Meta(ge=8, le=4096, description="slots of the hashing trick; a power of two")] = 64
+    categoricals: Annotated[
+        tuple[CategoricalName, ...], Meta(description="context fields that are hashed by name and value")
+    ] = ("intent", "lang", "guardian_state")
+    interactions: Annotated[
+        tuple[tuple[CategoricalName, ...], ...], Meta(description="groups of fields hashed together")
+    ] = (("intent", "lang"), ("intent", "guardian_state"))
+    numerics: Annotated[
+        tuple[Numeric, ...], Meta(description="numeric context fields; new ones go to the end of the list")
+    ] = _NUMERICS
+
+    def __post_init__(self) -> None:
+        if self.feature_dim & (self.feature_dim - 1):
+            below = 1 << (self.feature_dim.bit_length() - 1)
+            raise ConfigError(
+                f"features.feature_dim = {self.feature_dim} is not a power of two",
+                hint=f"the hash's low bits are the index: use {below} or {2 * below}",
+            )
+        names = [numeric.name for numeric in self.numerics]
+        if len(set(names)) != len(names):
+            raise ConfigError("features.numerics names a field twice", hint=f"they are {', '.join(names)}")
+
+    @property
+    def dim(self) -> int:
+        """Length d of `x`: the bias, the hashed slots, then value and missing-indicator of each numeric."""
+        return 1 + self.feature_dim + 2 * len(self.numerics)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical specification, hexadecimal."""
+        return hashlib.sha256(b"alice-rl features 1\n" + msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+class Design(NamedTuple):
+    """The rows of a batch in factored form: `x_i = table[codes_i]`, plus `numerics_i` at the positions `columns`.
+
+    `table` ndarray, shape (U, d), float64 holding integers; `codes` (N,); `numerics` (N, q) int64; `columns` (q,).
+    """
+
+    table: npt.NDArray[np.float64]
+    codes: IntArray
+    numerics: IntArray
+    columns: IntArray
+
+    def rows(self) -> IntArray:
+        """The batch written out, ndarray, shape (N, d), in units of 1/256."""
+        x = self.table[self.codes].astype(np.int64)
+        x[:, self.columns] += self.numerics
+        return x
+
+
+class Featuriser:
+    """Turns contexts into `x`: one at a time for a decision, as columns for the fold.
+
+    Parameters
+    ----------
+    spec : FeatureSettings
+
+    Examples
+    --------
+    >>> from alice_rl.events import Context
+    >>> featuriser = Featuriser(FeatureSettings())
+    >>> context = Context(intent="weather", lang="sv", text_len=34)
+    >>> design = featuriser.design([context])
+    >>> x = design.rows()[0]
+    >>> int(x[0]), x.shape
+    (256, (73,))
+    >>> bool((featuriser.x(context) * 256 == x).all())
+    True
+    """
+
+    def __init__(self, spec: FeatureSettings) -> None:
+        self.spec = spec
+        self._levels = tuple(_log1p_levels() if n.transform == "log1p" else None for n in spec.numerics)
+        self._level_arrays = tuple(None if levels is None else np.array(levels) for levels in self._levels)
+        self._first_numeric = 1 + spec.feature_dim
+        self.columns: IntArray = self._first_numeric + 2 * np.arange(len(spec.numerics), dtype=np.int64)
+        self.columns.setflags(write=False)
+        self._codes: dict[tuple[str | None, ...], int] = {}
+        self._table = np.zeros((64, spec.dim))
+
+    def key(self, context: ContextLike) -> tuple[str | None, ...]:
+        """What the static part of `x` depends on: the categoricals, then which numerics are missing."""
+        missing = "".join(["01"[getattr(context, n.name) is None] for n in self.spec.numerics])
+        return (context.intent, context.lang, context.guardian_state, missing)
+
+    def static(self, key: tuple[str | None, ...]) -> IntArray:
+        """The static part of `x` for a `key`, ndarray, shape (d,), in units of 1/256."""
+        intent, lang, guardian_state, missing = key
+        values = {"intent": intent, "lang": lang, "guardian_state": guardian_state}
+        x = np.zeros(self.spec.dim, dtype=np.int64)
+        x[0] = UNIT
+        for names in (*((name,) for name in self.spec.categoricals), *self.spec.interactions):
+            index, sign = _signed_slot("*".join(names), "*".join(values[n] or "" for n in names), self.spec.feature_dim)
+            x[1 + index] += sign * UNIT
+        for i, flag in enumerate(missing or ""):
+            x[self._first_numeric + 2 * i + 1] = UNIT * (flag == "1")
+        return np.clip(x, -CLIP, CLIP)
+
+    def numerics(self, context: ContextLike) -> list[int]:
+        """The numerics of one context in units of 1/256, length q; a missing one is 0."""
+        values: list[int] = []
+        for numeric, levels in zip(self.spec.numerics, self._levels, strict=True):
+            value = getattr(context, numeric.name)
+            if value is None:
+                values.append(0)
+            elif levels is None:
+                values.append(round(min(max(value * numeric.scale, -16.0), 16.0) * UNIT))
+            else:
+                values.append(bisect_right(levels, value * numeric.scale))
+        return values
+
+    def x(self, context: ContextLike) -> npt.NDArray[np.float64]:
+        """The feature vector of one context in natural units, ndarray, shape (d,)."""
+        x = self.static(self.key(context)).astype(np.float64)
+        x[self.columns] += self.numerics(context)
+        return x / UNIT
+
+    def design(self, contexts: Sequence[ContextLike]) -> Design:
+        """The feature rows of a batch, in factored form.
+
+        Notes
+        -----
+        The table of static parts outlives the batch: an assistant has some hundreds of them, so that a row costs one look-up.
+        """
+        if len(self._codes) > _STATIC_ROWS_MAX:
+            self._codes.clear()
+        columns = [[getattr(context, n.name) for context in contexts] for n in self.spec.numerics]
+        values = np.array(columns, dtype=np.float64).reshape(len(self.spec.numerics), len(contexts))
+        missing = np.isnan(values)
+        numerics = np.zeros((len(contexts), len(self.spec.numerics)), dtype=np.int64)
+        for i, numeric in enumerate(self.spec.numerics):
+            column = np.where(missing[i], 0.0, values[i]) * numeric.scale
+            levels = self._level_arrays[i]
+            if levels is None:
+                numerics[:, i] = np.rint(np.clip(column, -16.0, 16.0) * UNIT)
+            else:
+                numerics[:, i] = np.searchsorted(levels, column, side="right")
+        numerics[missing.T] = 0
+        masks = self._masks(missing)
+        codes = np.array(
+            [
+                self._code((c.intent, c.lang, c.guardian_state, mask))
+                for c, mask in zip(contexts, masks, strict=True)
+            ],
+            dtype=np.int64,
+        )
+        return Design(self._table, codes, numerics, self.columns)
+
+    def _masks(self, missing: npt.NDArray[np.bool_]) -> list[str]:
+        if not missing.any():
+            return ["0" * missing.shape[0]] * missing.shape[1]
+        powers = 1 << np.arange(missing.shape[0])[::-1]
+        return [format(m, f"0{missing.shape[0]}b") for m in (powers @ missing).tolist()]
+
+    def _code(self, key: tuple[str | None, ...]) -> int:
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = len(self._codes)
+            if code == len(self._table):
+                self._table = np.concatenate((self._table, np.zeros_like(self._table)))
+            self._table[code] = self.static(key)
+        return code
+
+
+def _signed_slot(name: str, value: str, slots: int) -> tuple[int, int]:
+    """Slot and sign of `name=value` by the signed hashing trick (Weinberger et al. 2009): low bits and the top bit."""
+    digest = int.from_bytes(hashlib.blake2b(f"{name}={value}".encode(), digest_size=8).digest(), "little")
+    return digest & (slots - 1), 1 if digest >> 63 else -1
+
+
+@lru_cache(maxsize=1)
+def _log1p_levels() -> list[float]:
+    """Thresholds t with `round(256 log1p(v)) == bisect_right(t, v)`, clipped at 16.
+
+    Notes
+    -----
+    Comparing with fixed thresholds keeps the integer features bit-identical on every machine: `log1p` itself may differ in the
+    last place between a C library and a vector unit. The thresholds come from decimal arithmetic, which rounds the same everywhere.
+    """
+    with localcontext() as context:
+        context.prec = 40
+        step = (Decimal(1) / UNIT).exp()
+        threshold = (Decimal(1) / (2 * UNIT)).exp()
+        levels = []
+        for _ in range(CLIP):
+            levels.append(float(threshold - 1))
+            threshold *= step
+    return levels
