@@ -69,7 +69,8 @@ _WORKER = (
         "worker.heartbeat",
         "info",
         "records_total records_per_second episodes_total rejected_total duplicates_total late_total "
-        "unmatched_total open_decisions lag_records lag_seconds partitions version snapshot_age_seconds memory_bytes",
+        "unmatched_total open_decisions lag_records lag_seconds partitions version snapshot_age_seconds "
+        "memory_bytes",
     ),
     _quiet("worker.drained", "info", "partitions seconds"),
     _quiet("worker.stopped", "info", "reason records_total seconds"),

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from alice_rl.episodes import Episode
+from alice_rl.events import Context
 from alice_rl.features import Design, Featuriser
 from alice_rl.lineage import Lineage
 from alice_rl.reward import COMPONENTS, components
 from alice_rl.sums import Sums
+from alice_rl.vocabulary import Vocabulary
 
-__all__ = ["OTHER", "Columnar", "Columns"]
-
-OTHER = "*"
-"""The row that intents and query classes share beyond the lineage's `names_max`."""
+__all__ = ["Columnar", "Columns", "add"]
 
 IntArray = npt.NDArray[np.int64]
 _HIT = COMPONENTS.index("cache_hit")
@@ -48,6 +47,11 @@ class Columnar:
     Parameters
     ----------
     lineage : Lineage
+
+    Attributes
+    ----------
+    intents, classes : Vocabulary
+        The names that have rows of their own.
     """
 
     def __init__(self, lineage: Lineage) -> None:
@@ -56,7 +60,14 @@ class Columnar:
         self._route = {arm: k for k, arm in enumerate(lineage.arms.route)}
         self._tool = {arm: k for k, arm in enumerate(lineage.arms.tool)}
         self._cache = {arm: k for k, arm in enumerate(lineage.arms.cache)}
-        self._by_intent = lineage.cache_class == ("intent",)
+        self.intents = Vocabulary(lineage.names_max)
+        self.classes = Vocabulary(lineage.names_max)
+
+    def admit(self, contexts: Iterable[Context]) -> None:
+        """Take the names of newly read decisions into the vocabularies, in log order."""
+        contexts = list(contexts)
+        self.intents.admit([context.intent for context in contexts])
+        self.classes.admit(self._classes(contexts))
 
     def columns(self, episodes: Sequence[Episode]) -> Columns:
         """The arrays of a batch.
@@ -75,7 +86,6 @@ class Columnar:
         tool_arm = np.array([-1 if (s := d.tool) is None else tool[s.arm] for d in decisions], dtype=np.int64)
         cache_arm = np.array([-1 if (s := d.cache) is None else cache[s.arm] for d in decisions], dtype=np.int64)
         good = [o.success if (ok := o.tool_ok) is None else ok for o in outcomes]
-        intents = [c.intent for c in contexts]
         return Columns(
             np.array(times, dtype=np.int64),
             self._featuriser.design(contexts),
@@ -84,13 +94,14 @@ class Columnar:
             np.where(ran, tool_arm, -1),
             cache_arm,
             np.array(good, dtype=np.bool_),
-            intents,
-            intents if self._by_intent else [self.query_class(c) for c in contexts],
+            self.intents.rows([context.intent for context in contexts]),
+            self.classes.rows(self._classes(contexts)),
         )
 
-    def query_class(self, context: object) -> str:
-        """The query class of a context: its class fields, joined."""
-        return query_class(context, self.lineage.cache_class)
+    def _classes(self, contexts: list[Context]) -> list[str]:
+        if self.lineage.cache_class == ("intent",):
+            return [context.intent for context in contexts]
+        return [query_class(context, self.lineage.cache_class) for context in contexts]
 
 
 def query_class(context: object, fields: tuple[str, ...]) -> str:

@@ -49,7 +49,7 @@ class JoinSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=86_400, description="how long a decision waits for its outcome, in event time")
     ] = 600
     records_max: Annotated[
-        int, Meta(ge=1_000, le=10_000_000, description="offsets a partition looks back at most; bounds memory")
+        int, Meta(ge=16, le=10_000_000, description="offsets a partition looks back at most; bounds memory")
     ] = 131_072
     missing_outcome: Annotated[
         MissingOutcome | None, Meta(description="what a decision without an outcome is scored as; unset: dropped")
@@ -97,6 +97,7 @@ class Joiner:
         self._ids: deque[str] = deque()  # the window's records, in log order ...
         self._offsets: IntArray = np.empty(0, dtype=np.int64)
         self._now: IntArray = np.empty(0, dtype=np.int64)  # ... and the clock when each arrived
+        self._left_now = 0  # the clock when the last record that left had arrived
         self._episodes: list[Episode] = []
 
     def __len__(self) -> int:
@@ -110,6 +111,7 @@ class Joiner:
             self._join(events[cut:position], offsets[cut:position], readings.times[cut:position], readings.now[cut:position])
             if position < len(events):  # a clock that was set back cannot vouch for what it saw before
                 self._leave(len(self._offsets), int(offsets[position]))
+                self._left_now = 0
             cut = position
         episodes, self._episodes = self._episodes, []
         return episodes
@@ -128,9 +130,12 @@ class Joiner:
 
     def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:
         """Where the window of each record begins, ndarray of offsets, shape (N,)."""
-        by_time = self._offsets[np.searchsorted(self._now, now - self.horizon_ms, side="right")]
+        horizon = now - self.horizon_ms
+        by_time = self._offsets[np.searchsorted(self._now, horizon, side="right")]
         by_count = offsets - self.settings.records_max + 1
-        self.counts["shortened"] += int(np.count_nonzero(by_count > by_time))
+        # A window is cut short when the last record before it is still within the horizon.
+        before = np.concatenate(([self._left_now], self._now))[np.searchsorted(self._offsets, by_count)]
+        self.counts["shortened"] += int(np.count_nonzero(before > horizon))
         return np.maximum(by_time, by_count)
 
     def _turn(self, turn: Turn, offset: int, ts: int, start: int) -> None:
@@ -195,4 +200,6 @@ class Joiner:
                 self._expire(decision_id, entry, start)
                 if entry.decided_at < start and entry.ended_at < start:
                     del self._entries[decision_id]
+        if count:
+            self._left_now = int(self._now[count - 1])
         self._offsets, self._now = self._offsets[count:], self._now[count:]

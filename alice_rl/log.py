@@ -8,13 +8,14 @@ Where a line goes, from the first that applies:
    is for results.
 2. The application has configured structlog itself: its own processors.
 3. Neither, as for an orchestrator that only imports the client: the standard library's logger `alice_rl`,
-   which has a `NullHandler`. So nothing is printed, and `logging.basicConfig()` is enough to see the warnings.
+   which has a `NullHandler`. So nothing is printed until, say, `logging.basicConfig()` is called.
 
 A logger asks anew at each call which of the three holds, so modules may make theirs at import.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -29,7 +30,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from alice_rl.errors import ConfigError
 
-__all__ = ["SECRET_MARK", "configure", "get_logger", "hide_passwords", "looks_secret", "redact"]
+__all__ = ["SECRET_MARK", "SecretText", "configure", "get_logger", "hide_passwords", "looks_secret", "redact"]
 
 Format = Literal["json", "console", "auto"]
 _PlainCall = tuple[tuple[str], dict[str, Any]]
@@ -50,6 +51,26 @@ _DEPTH_MAX = 4
 logging.getLogger(_LIBRARY).addHandler(logging.NullHandler())
 
 
+class SecretText(str):
+    """A text that is shown as `***` by `repr` and in every log line; `str` operations see the text itself.
+
+    Notes
+    -----
+    msgspec refuses to encode it, which is meant: a secret never gets into a snapshot or a fingerprint.
+
+    Examples
+    --------
+    >>> [SecretText("s3cret")], SecretText("s3cret") == "s3cret"
+    ([***], True)
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return SECRET_MARK
+
+
+@functools.lru_cache(maxsize=1024)
 def looks_secret(name: str) -> bool:
     """Whether a field of this name is redacted: one of its words is password, token, key, sasl and the like.
 
@@ -78,20 +99,16 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 
 
 def _redacted(key: str, value: object, depth: int) -> object:
-    if value is not None and looks_secret(key):
+    if isinstance(value, SecretText) or (value is not None and looks_secret(key)):
         return SECRET_MARK
     match value:
-        case str():
-            return hide_passwords(value)
-        case BaseException():
+        case str() | BaseException():
             return hide_passwords(str(value))
-        case Mapping() | list() | tuple() if depth == _DEPTH_MAX:
-            return "..."
-        case Mapping():
+        case Mapping() if depth < _DEPTH_MAX:
             return {name: _redacted(str(name), item, depth + 1) for name, item in value.items()}
-        case list() | tuple():
+        case list() | tuple() if depth < _DEPTH_MAX:
             return [_redacted(key, item, depth + 1) for item in value]
-    return value
+    return "..." if isinstance(value, (Mapping, list, tuple)) else value
 
 
 def configure(format: Format = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:

@@ -11,31 +11,45 @@ from __future__ import annotations
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from alice_rl.clock import Clock, ClockState, Readings
 from alice_rl.columns import Columnar, add
 from alice_rl.episodes import Episode, Joiner
-from alice_rl.events import Event
+from alice_rl.events import Event, Outcome
 from alice_rl.intake import Intake, Record, Rejected, Taken
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket, bucket_rows, coarsen
 from alice_rl.online.moments import ROWS_MAX
 from alice_rl.sums import Sums, digest
 
-__all__ = ["Mark", "Shard"]
+__all__ = ["Mark", "Shard", "ShardState"]
 
 IntArray = npt.NDArray[np.int64]
 
 
-class Mark(NamedTuple):
+class Mark(Struct, frozen=True):
     """A place from which the log can be re-read: an offset, and the clock before it."""
 
     offset: int
     clock: ClockState
+
+
+class ShardState(Struct, frozen=True):
+    """A checkpoint without its buckets: where to go on, what to re-read first, and what else the log has fixed by then."""
+
+    next: int
+    low: Mark
+    watermark_ms: int
+    high_ms: int
+    tail: str
+    """Offset, time and CRC-32 of the last record that was folded: a log that was made anew is told by it."""
+    intents: list[str]
+    classes: list[str]
+    counts: dict[str, int]
 
 
 class Shard:
@@ -81,12 +95,24 @@ class Shard:
         self._marks: deque[Mark] = deque([start])
 
     @classmethod
-    def restore(cls, lineage: Lineage, next_offset: int, low: Mark, buckets: Mapping[str, bytes]) -> Shard:
-        """The shard of a checkpoint. Feed it from `low.offset` on: up to `next_offset` it only rebuilds its joiner."""
-        shard = cls(lineage, low)
-        shard.next = next_offset
+    def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
+        """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it only rebuilds its joiner."""
+        shard = cls(lineage, state.low)
+        shard.next, shard.tail = state.next, state.tail
+        shard.counts.update(state.counts)
+        shard._columnar.intents.names.update(state.intents)
+        shard._columnar.classes.names.update(state.classes)
         shard.buckets = {Bucket.parse(name): Sums.from_bytes(lineage, data) for name, data in buckets.items()}
         return shard
+
+    @property
+    def state(self) -> ShardState:
+        """What a checkpoint holds beside the buckets."""
+        columnar = self._columnar
+        intents, classes = sorted(columnar.intents.names), sorted(columnar.classes.names)
+        return ShardState(
+            self.next, self._marks[0], self.watermark_ms, self.high_ms, self.tail, intents, classes, dict(self.counts)
+        )
 
     @property
     def rebuilding(self) -> bool:
@@ -102,11 +128,6 @@ class Shard:
     def high_ms(self) -> int:
         """The latest time that the log's clock has shown."""
         return self._clock.state.high_ms
-
-    @property
-    def low(self) -> Mark:
-        """Where a restart must begin to re-read: two windows back."""
-        return self._marks[0]
 
     @property
     def open_episodes(self) -> int:
@@ -164,6 +185,7 @@ class Shard:
         if readings.late.any():
             self._joiner.counts["late"] += int(readings.late.sum())
             events, offsets, readings = _on_time(events, offsets, readings)
+        self._columnar.admit(event.context for event in events if not isinstance(event, Outcome))
         return self._joiner.join(events, offsets, readings)
 
     def _learn(self, episodes: Sequence[Episode]) -> None:
