@@ -64,13 +64,13 @@ def _alert(name: str, level: Level, fields: str, what_to_do: str) -> LogEvent:
 
 _WORKER = (
     _quiet("config.loaded", "info", "path policy overrides"),
-    _quiet("worker.started", "info", "version policy lineage group topic instance partitions"),
+    _quiet("worker.started", "info", "version policy lineage active_lineage group topic instance"),
     _quiet(
         "worker.heartbeat",
         "info",
         "records_total records_per_second episodes_total rejected_total duplicates_total late_total "
-        "unmatched_total open_decisions lag_records lag_seconds partitions version snapshot_age_seconds "
-        "memory_bytes",
+        "missing_total unmatched_total open_decisions lag_records lag_seconds partitions version "
+        "snapshot_age_seconds memory_bytes",
     ),
     _quiet("worker.drained", "info", "partitions seconds"),
     _quiet("worker.stopped", "info", "reason records_total seconds"),
@@ -97,8 +97,8 @@ _WORKER = (
 )
 
 _PARTITIONS = (
-    _quiet("partition.assigned", "info", "partition partitions epoch"),
-    _quiet("partition.revoked", "info", "partition partitions epoch"),
+    _quiet("partition.assigned", "info", "partition epoch next low seconds"),
+    _quiet("partition.revoked", "info", "partition epoch"),
     _quiet("partition.restored", "info", "partition next low watermark_ms records seconds"),
     _watch(
         "partition.fenced",
@@ -127,11 +127,11 @@ _PARTITIONS = (
         "partition offset",
         "An offset on the skip list was passed over: mend its cause, then replay into a new lineage.",
     ),
-    _quiet("checkpoint.written", "debug", "partition next low bytes seconds status"),
+    _quiet("checkpoint.written", "debug", "partitions bytes seconds"),
     _alert(
         "checkpoint.failed",
         "warning",
-        "partition next error attempts retry_seconds",
+        "partitions error retry_seconds",
         "Learning goes on in memory but would be re-read after a restart: check that Redis is up and "
         "has memory.",
     ),
@@ -150,6 +150,12 @@ _EVENTS = (
         "reason detail partition offset rejected_total suppressed",
         "Read one in the dead-letter topic; its reason code says which field the sender must mend. The "
         "line is sampled.",
+    ),
+    _alert(
+        "event.dropped",
+        "warning",
+        "reason dropped_total",
+        "The orchestrator's telemetry did not reach Kafka, so it teaches nothing: check brokers and topic.",
     ),
     _quiet("dead_letter.sent", "debug", "topic partition offset reason"),
     _alert(
@@ -176,14 +182,13 @@ _EVENTS = (
         "vocabulary.overflowed",
         "warning",
         "vocabulary value values_max",
-        "A field takes more distinct values than are kept apart; the rest share one. An id in place of "
-        "a category?",
+        "A field takes more distinct values than are kept apart, and the rest share one: look for an id that "
+        "is sent as a category.",
     ),
 )
 
 _SNAPSHOTS = (
     _quiet("snapshot.published", "info", "version seq digest lineage episodes bytes seconds as_of_ms live"),
-    _quiet("snapshot.skipped", "debug", "reason episodes"),
     _watch(
         "snapshot.publish_refused",
         "warning",
@@ -239,22 +244,33 @@ _SNAPSHOTS = (
 _DEPENDENCIES = (
     _alert(
         "kafka.unreachable",
-        "error",
-        "brokers error attempts retry_seconds",
+        "warning",
+        "servers error attempts retry_seconds",
         "Nothing is learned until it is back: check the brokers' address, the network and the "
         "credentials; run `alice-rl doctor`.",
     ),
-    _quiet("kafka.recovered", "info", "brokers seconds attempts"),
+    _quiet("kafka.recovered", "info", "servers seconds attempts"),
     _alert(
         "redis.unreachable",
-        "error",
+        "warning",
         "address error attempts retry_seconds",
         "Nothing is checkpointed or published until it is back; clients keep their policy. Run "
         "`alice-rl doctor`.",
     ),
+    _watch(
+        "redis.awaited",
+        "warning",
+        "address code left_seconds",
+        "Redis is loading or not up yet; when the time is over the program exits with code 3.",
+    ),
+    _watch(
+        "redis.policy_unchecked",
+        "warning",
+        "address reason",
+        "Make sure by hand that its maxmemory-policy is noeviction, or allow INFO to this user.",
+    ),
     _quiet("redis.recovered", "info", "address seconds attempts"),
     _quiet("lineage.created", "info", "lineage policy fingerprint parent reason"),
-    _quiet("lineage.adopted", "info", "lineage policy fingerprint"),
     _alert(
         "lineage.refused",
         "error",
@@ -275,7 +291,6 @@ _SIMULATION = (
         "The demo's summary says which part failed; run `alice-rl doctor`.",
     ),
     _quiet("simulation.started", "info", "seed turns sink"),
-    _quiet("simulation.progressed", "debug", "turns reward_mean"),
     _quiet("simulation.finished", "info", "seed turns reward_mean regret_mean seconds"),
 )
 

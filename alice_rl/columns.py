@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from alice_rl.episodes import Episode
 from alice_rl.events import Context
-from alice_rl.features import Design, Featuriser
+from alice_rl.features import Design, Featuriser, query_class
 from alice_rl.lineage import Lineage
 from alice_rl.reward import COMPONENTS, components
 from alice_rl.sums import Sums
@@ -104,20 +104,9 @@ class Columnar:
         return [query_class(context, self.lineage.cache_class) for context in contexts]
 
 
-def query_class(context: object, fields: tuple[str, ...]) -> str:
-    """The query class of a context.
-
-    Examples
-    --------
-    >>> from alice_rl.events import Context
-    >>> query_class(Context(intent="weather", lang="sv"), ("intent", "lang"))
-    'weather|sv'
-    """
-    return "|".join(getattr(context, field) or "" for field in fields)
-
-
 def add(sums: Sums, columns: Columns, rows: npt.NDArray[np.intp] | slice) -> None:
     """Add the given rows of a batch to the sums."""
+    sums.changed()
     y = columns.y[rows]
     _add_route(sums, columns, columns.route[rows], rows, y)
     tool = columns.tool[rows]

@@ -69,9 +69,9 @@ class _Entry:
 
     __slots__ = ("decided_at", "ended_at", "open", "waiting")
 
-    def __init__(self) -> None:
-        self.decided_at = -1
-        self.ended_at = -1
+    def __init__(self, decided_at: int = -1, ended_at: int = -1) -> None:
+        self.decided_at = decided_at
+        self.ended_at = ended_at
         self.open: tuple[Decision | Turn, int] | None = None
         self.waiting: Outcome | TurnOutcome | None = None
 
@@ -122,10 +122,21 @@ class Joiner:
         self._offsets = np.concatenate((self._offsets, offsets))
         self._now = np.concatenate((self._now, now))
         starts = self._starts(offsets, now)
-        take = {Decision: self._decision, Outcome: self._outcome, Turn: self._turn}
-        for event, offset, ts, start in zip(events, offsets.tolist(), times.tolist(), starts.tolist(), strict=True):
-            take[type(event)](event, offset, ts, start)  # type: ignore[operator]
-        self._ids.extend([event.decision_id for event in events])
+        ids = [event.decision_id for event in events]
+        entries, episodes = self._entries, self._episodes
+        rows = zip(events, ids, offsets.tolist(), times.tolist(), starts.tolist(), strict=True)
+        for event, decision_id, offset, ts, start in rows:
+            if isinstance(event, Outcome):
+                self._outcome(decision_id, event, offset, start)
+            elif isinstance(event, Decision):
+                self._decision(event, offset, ts, start)
+            elif decision_id in entries:
+                self._decision(event, offset, ts, start)
+                self._outcome(decision_id, event.outcome, offset, start)
+            else:  # a whole turn of a new id: by far the most frequent case, so it is spelt out
+                entries[decision_id] = _Entry(offset, offset)
+                episodes.append(Episode(event, ts, event.outcome))
+        self._ids.extend(ids)
         self._leave(int(np.searchsorted(self._offsets, starts[-1])), int(starts[-1]))
 
     def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:
@@ -138,15 +149,6 @@ class Joiner:
         self.counts["shortened"] += int(np.count_nonzero(before > horizon))
         return np.maximum(by_time, by_count)
 
-    def _turn(self, turn: Turn, offset: int, ts: int, start: int) -> None:
-        if turn.decision_id in self._entries:
-            self._decision(turn, offset, ts, start)
-            self._outcome(turn.outcome, offset, ts, start, turn.decision_id)
-            return
-        entry = self._entries[turn.decision_id] = _Entry()
-        entry.decided_at = entry.ended_at = offset
-        self._episodes.append(Episode(turn, ts, turn.outcome))
-
     def _decision(self, decision: Decision | Turn, offset: int, ts: int, start: int) -> None:
         entry = self._entry(decision.decision_id, start)
         ended = entry.ended_at >= start
@@ -158,10 +160,8 @@ class Joiner:
         entry.waiting = None
         entry.decided_at = offset
 
-    def _outcome(
-        self, outcome: Outcome | TurnOutcome, offset: int, _ts: int, start: int, decision_id: str | None = None
-    ) -> None:
-        entry = self._entry(decision_id or outcome.decision_id, start)  # type: ignore[union-attr]
+    def _outcome(self, decision_id: str, outcome: Outcome | TurnOutcome, offset: int, start: int) -> None:
+        entry = self._entry(decision_id, start)
         if entry.open is not None:
             self._episodes.append(Episode(*entry.open, outcome))
             entry.open = None
@@ -178,10 +178,10 @@ class Joiner:
         if entry is None:
             entry = self._entries[decision_id] = _Entry()
         else:
-            self._expire(decision_id, entry, start)
+            self._expire(entry, start)
         return entry
 
-    def _expire(self, decision_id: str, entry: _Entry, start: int) -> None:
+    def _expire(self, entry: _Entry, start: int) -> None:
         if entry.decided_at < start and entry.open is not None:
             self.counts["missing"] += 1
             if self.settings.missing_outcome is not None:
@@ -193,13 +193,15 @@ class Joiner:
 
     def _leave(self, count: int, start: int) -> None:
         """Let the first `count` records leave the window, which now begins at `start`."""
+        entries, popleft = self._entries, self._ids.popleft
         for _ in range(count):
-            decision_id = self._ids.popleft()
-            entry = self._entries.get(decision_id)
+            decision_id = popleft()
+            entry = entries.get(decision_id)
             if entry is not None:
-                self._expire(decision_id, entry, start)
+                if entry.open is not None or entry.waiting is not None:
+                    self._expire(entry, start)
                 if entry.decided_at < start and entry.ended_at < start:
-                    del self._entries[decision_id]
+                    del entries[decision_id]
         if count:
             self._left_now = int(self._now[count - 1])
         self._offsets, self._now = self._offsets[count:], self._now[count:]

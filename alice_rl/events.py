@@ -97,6 +97,12 @@ class SlotChoice(Struct, frozen=True, gc=False, omit_defaults=True):
     p_canary: Unit | None = None
 
 
+def _wire(event: Struct) -> dict[str, Any]:
+    """An event as the dict of JSON values that goes on the wire."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
+    return values
+
+
 class _Decided(Struct, frozen=True, gc=False, omit_defaults=True):
     decision_id: Identity
     ts_ms: Millis
@@ -109,8 +115,7 @@ class _Decided(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def to_event(self) -> dict[str, Any]:
         """The event as it goes on the wire, a dict of JSON values."""
-        event: dict[str, Any] = msgspec.to_builtins(self)
-        return event
+        return _wire(self)
 
 
 class Decision(_Decided, frozen=True, gc=False, tag_field="type", tag="decision", omit_defaults=True):
@@ -125,7 +130,7 @@ class TurnOutcome(Struct, frozen=True, gc=False, omit_defaults=True):
     latency_ms: Amount
     cost_usd: Amount
     cache_hit: bool
-    guardian_flag: bool = False
+    guardian_flag: bool
     tool_ok: bool | None = None
 
 
@@ -138,13 +143,12 @@ class Outcome(Struct, frozen=True, gc=False, tag_field="type", tag="outcome", om
     latency_ms: Amount
     cost_usd: Amount
     cache_hit: bool
-    guardian_flag: bool = False
+    guardian_flag: bool
     tool_ok: bool | None = None
 
     def to_event(self) -> dict[str, Any]:
         """The event as it goes on the wire, a dict of JSON values."""
-        event: dict[str, Any] = msgspec.to_builtins(self)
-        return event
+        return _wire(self)
 
 
 class Turn(_Decided, frozen=True, gc=False, kw_only=True, tag_field="type", tag="turn", omit_defaults=True):
@@ -171,7 +175,7 @@ def decode(value: bytes | None) -> Event:
     Examples
     --------
     >>> decode(b'{"type":"outcome","decision_id":"d-1","ts_ms":1767225600901,"success":true,'
-    ...        b'"latency_ms":640.5,"cost_usd":0.0008,"cache_hit":false}').latency_ms
+    ...        b'"latency_ms":640.5,"cost_usd":0.0008,"cache_hit":false,"guardian_flag":false}').latency_ms
     640.5
     >>> decode(b'{"type":"outcome","decision_id":"d-1"}')
     Traceback (most recent call last):

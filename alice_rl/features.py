@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -27,7 +28,17 @@ from msgspec import Meta, Struct
 
 from alice_rl.errors import ConfigError
 
-__all__ = ["CLIP", "UNIT", "ContextLike", "Design", "FeatureSettings", "Featuriser", "Numeric"]
+__all__ = [
+    "CLIP",
+    "UNIT",
+    "CategoricalName",
+    "ContextLike",
+    "Design",
+    "FeatureSettings",
+    "Featuriser",
+    "Numeric",
+    "query_class",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -162,6 +173,9 @@ class Featuriser:
         self.spec = spec
         self._levels = tuple(_log1p_levels() if n.transform == "log1p" else None for n in spec.numerics)
         self._level_arrays = tuple(None if levels is None else np.array(levels) for levels in self._levels)
+        self._steps = [(levels, n.scale) for levels, n in zip(self._levels, spec.numerics, strict=True)]
+        self._values = _reader([n.name for n in spec.numerics])
+        self._none_missing = "0" * len(spec.numerics)
         self._first_numeric = 1 + spec.feature_dim
         self.columns: IntArray = self._first_numeric + 2 * np.arange(len(spec.numerics), dtype=np.int64)
         self.columns.setflags(write=False)
@@ -170,8 +184,16 @@ class Featuriser:
 
     def key(self, context: ContextLike) -> tuple[str | None, ...]:
         """What the static part of `x` depends on: the categoricals, then which numerics are missing."""
-        missing = "".join(["01"[getattr(context, n.name) is None] for n in self.spec.numerics])
-        return (context.intent, context.lang, context.guardian_state, missing)
+        return (context.intent, context.lang, context.guardian_state, self._mask(self._values(context)))
+
+    def split(self, context: ContextLike) -> tuple[tuple[str | None, ...], list[int]]:
+        """The `key` and the `numerics` of one context, for the cost of one of them."""
+        values = self._values(context)
+        key = (context.intent, context.lang, context.guardian_state, self._mask(values))
+        return key, self._quantised(values)
+
+    def _mask(self, values: tuple[float | None, ...]) -> str:
+        return "".join(["01"[v is None] for v in values]) if None in values else self._none_missing
 
     def static(self, key: tuple[str | None, ...]) -> IntArray:
         """The static part of `x` for a `key`, ndarray, shape (d,), in units of 1/256."""
@@ -188,16 +210,20 @@ class Featuriser:
 
     def numerics(self, context: ContextLike) -> list[int]:
         """The numerics of one context in units of 1/256, length q; a missing one is 0."""
-        values: list[int] = []
-        for numeric, levels in zip(self.spec.numerics, self._levels, strict=True):
-            value = getattr(context, numeric.name)
+        return self._quantised(self._values(context))
+
+    def _quantised(self, values: tuple[float | None, ...]) -> list[int]:
+        quantised: list[int] = []
+        for value, (levels, scale) in zip(values, self._steps):  # noqa: B905  (equal lengths; the flag costs a tenth)
             if value is None:
-                values.append(0)
-            elif levels is None:
-                values.append(round(min(max(value * numeric.scale, -16.0), 16.0) * UNIT))
+                quantised.append(0)
+            elif levels is not None:
+                quantised.append(bisect_right(levels, value * scale))
             else:
-                values.append(bisect_right(levels, value * numeric.scale))
-        return values
+                value *= scale
+                # Clipping a value within the range changes nothing, and the comparison is cheaper than min and max.
+                quantised.append(round(value * UNIT) if -16.0 <= value <= 16.0 else (CLIP if value > 0 else -CLIP))
+        return quantised
 
     def x(self, context: ContextLike) -> npt.NDArray[np.float64]:
         """The feature vector of one context in natural units, ndarray, shape (d,)."""
@@ -226,36 +252,51 @@ class Featuriser:
             else:
                 numerics[:, i] = np.searchsorted(levels, column, side="right")
         numerics[missing.T] = 0
-        masks = self._masks(missing)
-        codes = np.array(
-            [
-                self._code((c.intent, c.lang, c.guardian_state, mask))
-                for c, mask in zip(contexts, masks, strict=True)
-            ],
-            dtype=np.int64,
-        )
+        known, code = self._codes, self._code
+        keys = [(c.intent, c.lang, c.guardian_state, mask) for c, mask in zip(contexts, self._masks(missing), strict=True)]
+        codes = np.array([known[key] if key in known else code(key) for key in keys], dtype=np.int64)
         return Design(self._table, codes, numerics, self.columns)
 
     def _masks(self, missing: npt.NDArray[np.bool_]) -> list[str]:
         if not missing.any():
             return ["0" * missing.shape[0]] * missing.shape[1]
         powers = 1 << np.arange(missing.shape[0])[::-1]
-        return [format(m, f"0{missing.shape[0]}b") for m in (powers @ missing).tolist()]
+        packed, inverse = np.unique(powers @ missing, return_inverse=True)
+        masks = [format(mask, f"0{missing.shape[0]}b") for mask in packed.tolist()]
+        return [masks[i] for i in inverse.tolist()]
 
     def _code(self, key: tuple[str | None, ...]) -> int:
-        code = self._codes.get(key)
-        if code is None:
-            code = self._codes[key] = len(self._codes)
-            if code == len(self._table):
-                self._table = np.concatenate((self._table, np.zeros_like(self._table)))
-            self._table[code] = self.static(key)
+        """Give a static part that is met for the first time its row in the table."""
+        code = self._codes[key] = len(self._codes)
+        if code == len(self._table):
+            self._table = np.concatenate((self._table, np.zeros_like(self._table)))
+        self._table[code] = self.static(key)
         return code
+
+
+def query_class(context: object, fields: tuple[str, ...]) -> str:
+    """The query class of a context: its class fields, joined.
+
+    Examples
+    --------
+    >>> from alice_rl.events import Context
+    >>> query_class(Context(intent="weather", lang="sv"), ("intent", "lang"))
+    'weather|sv'
+    """
+    return "|".join(getattr(context, field) or "" for field in fields)
 
 
 def _signed_slot(name: str, value: str, slots: int) -> tuple[int, int]:
     """Slot and sign of `name=value` by the signed hashing trick (Weinberger et al. 2009): low bits and the top bit."""
     digest = int.from_bytes(hashlib.blake2b(f"{name}={value}".encode(), digest_size=8).digest(), "little")
     return digest & (slots - 1), 1 if digest >> 63 else -1
+
+
+def _reader(names: Sequence[str]) -> Callable[[ContextLike], tuple[float | None, ...]]:
+    """A function that reads the named fields of a context, in C where there are any."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda context: tuple(getattr(context, name) for name in names)
 
 
 @lru_cache(maxsize=1)

@@ -70,8 +70,8 @@ class Intake:
         for record in records:
             try:
                 event = decode(record.value)
-                if type(event) is not Outcome:
-                    self._check(event)  # type: ignore[arg-type]
+                if not isinstance(event, Outcome):
+                    self._check(event)
             except EventError as error:
                 taken.rejected.append(Rejected(record.offset, error.code, str(error), record.value))
             else:
@@ -80,21 +80,22 @@ class Intake:
         return taken
 
     def _check(self, decision: Decision | Turn) -> None:
-        route, tool, cache = decision.route, decision.tool, decision.cache
-        if route is not None and (route.arm, route.available) not in self._route:
-            self._learn_choice("route", route, self._route)
-        if tool is not None and (tool.arm, tool.available) not in self._tool:
-            self._learn_choice("tool", tool, self._tool)
-        if cache is not None and (cache.arm, cache.available) not in self._cache:
-            self._learn_choice("cache", cache, self._cache)
-        if decision.policy.stage != "fallback":
-            for slot in (route, tool, cache):
-                if slot is not None and slot.p is None:
-                    raise EventError(
-                        f"arm {slot.arm!r} was drawn by a {decision.policy.stage} policy, but has no p",
-                        code="propensity_missing",
-                        hint="log the probability that decide() returned; it cannot be made up afterwards",
-                    )
+        drawn = decision.policy.stage != "fallback"
+        if (slot := decision.route) is not None:
+            if (slot.arm, slot.available) not in self._route:
+                self._learn_choice("route", slot, self._route)
+            if slot.p is None and drawn:
+                raise _no_propensity("route", decision)
+        if (slot := decision.tool) is not None:
+            if (slot.arm, slot.available) not in self._tool:
+                self._learn_choice("tool", slot, self._tool)
+            if slot.p is None and drawn:
+                raise _no_propensity("tool", decision)
+        if (slot := decision.cache) is not None:
+            if (slot.arm, slot.available) not in self._cache:
+                self._learn_choice("cache", slot, self._cache)
+            if slot.p is None and drawn:
+                raise _no_propensity("cache", decision)
 
     def _learn_choice(self, name: str, slot: SlotChoice, known: set[tuple[str, tuple[str, ...]]]) -> None:
         for arm in (slot.arm, *slot.available):
@@ -110,3 +111,11 @@ class Intake:
         if len(known) >= _CHOICES_MAX:
             known.clear()
         known.add((slot.arm, slot.available))
+
+
+def _no_propensity(slot: str, decision: Decision | Turn) -> EventError:
+    return EventError(
+        f"the {slot} was drawn by a {decision.policy.stage} policy, but has no p",
+        code="propensity_missing",
+        hint="log the probability that decide() returned; it cannot be made up afterwards",
+    )

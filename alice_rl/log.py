@@ -42,8 +42,9 @@ _LIBRARY = "alice_rl"
 _SECRET_WORDS = frozenset(
     {"credentials", "hmac", "key", "passphrase", "passwd", "password", "sasl", "secret", "token"}
 )
-_WORDS = re.compile(r"[A-Za-z][a-z0-9]*|[A-Z]+(?![a-z])")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z0-9]*")
 _USERINFO = re.compile(r"(?<=://)[^\s\"',]*@")
+_PARAMETER = re.compile(r"(?i)([?&][\w.-]*(?:password|secret|token|key)=)[^&\s\"',]+")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIRST_KEYS = ("timestamp", "level", "event", "logger")
 _DEPTH_MAX = 4
@@ -83,14 +84,16 @@ def looks_secret(name: str) -> bool:
 
 
 def hide_passwords(text: str) -> str:
-    """The text with the user and password of every URL in it replaced.
+    """The text with the user and password of every URL in it replaced, and secrets among its parameters.
 
     Examples
     --------
     >>> hide_passwords("Error 111 connecting to redis://:s3cret@10.0.0.7:6379/0")
     'Error 111 connecting to redis://***@10.0.0.7:6379/0'
     """
-    return _USERINFO.sub(f"{SECRET_MARK}@", text) if "://" in text else text
+    if "://" not in text:
+        return text
+    return _PARAMETER.sub(rf"\1{SECRET_MARK}", _USERINFO.sub(f"{SECRET_MARK}@", text))
 
 
 def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
@@ -190,7 +193,9 @@ class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-            _library.warning("library.logged", library=record.name, message=text, exc_info=record.exc_info)
+            _library_log.warning(
+                "library.logged", library=record.name, message=text, exc_info=record.exc_info
+            )
         except Exception:  # as every handler of the standard library: a log line must not end the program
             self.handleError(record)
 
@@ -263,4 +268,4 @@ _PROCESSORS: tuple[Processor, ...] = (
     structlog.processors.format_exc_info,
     redact,  # after the exception has become text: a URL with a password is often found there
 )
-_library = get_logger("library")
+_library_log = get_logger("library")

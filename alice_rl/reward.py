@@ -105,16 +105,17 @@ def components(outcomes: Sequence[OutcomeLike], bounds: RewardBounds) -> npt.NDA
     -----
     An absent `tool_ok` means that no tool was used: the component is 0, it is not a failure.
     """
-    y = np.array(
-        [
-            (o.success, o.tool_ok or False, o.latency_ms, o.cost_usd, o.cache_hit, o.guardian_flag)
-            for o in outcomes
-        ],
-        dtype=np.float64,
-    ).reshape(len(outcomes), len(COMPONENTS))
-    np.minimum(y[:, 2], bounds.latency_ms_max, out=y[:, 2])
-    np.minimum(y[:, 3], bounds.cost_usd_max, out=y[:, 3])
-    return np.rint(y * STEPS).astype(np.int64)
+    y = np.empty((len(COMPONENTS), len(outcomes)))
+    # A list per column, not a tuple per row: numpy reads flat lists of numbers several times faster.
+    y[0] = [o.success for o in outcomes]
+    y[1] = [o.tool_ok is True for o in outcomes]
+    y[2] = [o.latency_ms for o in outcomes]
+    y[3] = [o.cost_usd for o in outcomes]
+    y[4] = [o.cache_hit for o in outcomes]
+    y[5] = [o.guardian_flag for o in outcomes]
+    np.minimum(y[2], bounds.latency_ms_max, out=y[2])
+    np.minimum(y[3], bounds.cost_usd_max, out=y[3])
+    return np.rint(y.T * STEPS).astype(np.int64)
 
 
 def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
@@ -123,7 +124,7 @@ def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
     Examples
     --------
     >>> from alice_rl.events import Outcome
-    >>> turn = Outcome("d-1", 0, success=True, latency_ms=640.5, cost_usd=0.0008, cache_hit=False, tool_ok=True)
+    >>> turn = Outcome("d-1", 0, success=True, latency_ms=640.5, cost_usd=0.0008, cache_hit=False, guardian_flag=False, tool_ok=True)
     >>> round(reward(turn, RewardSettings()), 4)
     2.3591
     """

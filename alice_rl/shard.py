@@ -30,6 +30,8 @@ __all__ = ["Mark", "Shard", "ShardState"]
 
 IntArray = npt.NDArray[np.int64]
 
+_BATCH_RECORDS = 1024  # what is decoded at once: few enough to stay in the processor's cache until it is folded
+
 
 class Mark(Struct, frozen=True):
     """A place from which the log can be re-read: an offset, and the clock before it."""
@@ -105,6 +107,12 @@ class Shard:
         shard.buckets = {Bucket.parse(name): Sums.from_bytes(lineage, data) for name, data in buckets.items()}
         return shard
 
+    def begin(self, offset: int) -> None:
+        """Begin at another offset than 0: a topic's first, or its end. Only before anything was read."""
+        assert self.position == self.next == self._marks[0].offset and not self.buckets
+        self.next = self.position = offset
+        self._marks[0] = Mark(offset, self._clock.state)
+
     @property
     def state(self) -> ShardState:
         """What a checkpoint holds beside the buckets."""
@@ -159,7 +167,7 @@ class Shard:
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
-        return digest({str(bucket): sums.to_bytes() for bucket, sums in self.buckets.items()})
+        return digest({str(bucket): sums.digest() for bucket, sums in self.buckets.items()})
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """The unread records, cut where rebuilding ends and at what one batch may hold."""
@@ -169,8 +177,8 @@ class Shard:
         if self.rebuilding:
             known = sum(record.offset < self.next for record in records)
         for start, stop in ((0, known), (known, len(records))):
-            for at in range(start, stop, ROWS_MAX):
-                yield records[at : min(stop, at + ROWS_MAX)]
+            for at in range(start, stop, _BATCH_RECORDS):
+                yield records[at : min(stop, at + _BATCH_RECORDS)]
 
     def _join(self, taken: Taken, records: Sequence[Record]) -> list[Episode]:
         """Tell the time of the events and pair them up; the episodes that are complete."""

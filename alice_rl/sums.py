@@ -44,6 +44,17 @@ class Sums:
         self.route = RidgeMoments(len(lineage.arms.route), lineage.features.dim, _M)
         self.tool = Tally(len(lineage.arms.tool), 2)
         self.cache = Tally(len(lineage.arms.cache), CACHE_WIDTH)
+        self._digest: str | None = None
+
+    def changed(self) -> None:
+        """To be called after the sums were added to: forgets the digest."""
+        self._digest = None
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.to_bytes()).hexdigest()
+        return self._digest
 
     def __add__(self, other: Sums) -> Sums:
         total = Sums(self.lineage)
@@ -81,10 +92,12 @@ class Sums:
         return sums
 
 
-def digest(parts: Mapping[str, bytes]) -> str:
-    """SHA-256 over named canonical bytes, in the order of their names; hexadecimal."""
-    total = hashlib.sha256(b"alice-rl sums 1\n")
-    for name in sorted(parts):
-        total.update(f"{name} {len(parts[name])}\n".encode())
-        total.update(parts[name])
-    return total.hexdigest()
+def digest(parts: Mapping[str, str]) -> str:
+    """SHA-256 over named digests, in the order of their names; hexadecimal.
+
+    Notes
+    -----
+    A digest of digests: when one bucket changes, the others need not be hashed again.
+    """
+    lines = "".join(f"{name} {parts[name]}\n" for name in sorted(parts))
+    return hashlib.sha256(b"alice-rl sums 1\n" + lines.encode()).hexdigest()

@@ -96,6 +96,7 @@ def _random_turn(rng: random.Random, decision_id: str, ts_ms: int, split: bool) 
         "latency_ms": rng.expovariate(0.001),
         "cost_usd": rng.random() * 0.01,
         "cache_hit": rng.random() < 0.3,
+        "guardian_flag": rng.random() < 0.02,
     } | ({"tool_ok": rng.random() < 0.7} if slots["tool"]["arm"] != "none" else {})
     if split:
         return decision(decision_id, ts_ms, context=context, **slots), outcome(decision_id, ts_ms + 900, tool_ok=None) | ended

@@ -1,0 +1,103 @@
+"""What a caller hands in, made into a `Context` that the wire accepts: bad values are dropped or clamped, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, isfinite
+from typing import Any
+
+import msgspec
+
+from alice_rl.events import Context
+
+__all__ = ["ContextReader"]
+
+_TEXTS = ("intent", "lang", "guardian_state")
+_AMOUNTS = ("text_len", "confidence", "recent_latency_ms", "recent_cost_usd")
+_TEXT_LENGTH_MAX = 64
+_KNOWN_MAX = 16_384
+
+
+class ContextReader:
+    """Reads contexts; safe to share between threads.
+
+    Examples
+    --------
+    >>> reader = ContextReader()
+    >>> reader.read({"intent": "weather", "text_len": 34, "confidence": 1.5})
+    (Context(intent='weather', lang=None, guardian_state=None, text_len=34.0, confidence=1.0, recent_latency_ms=None, \
+recent_cost_usd=None), 'confidence')
+    >>> reader.read({"lang": "sv"})
+    (None, 'intent')
+    """
+
+    def __init__(self) -> None:
+        # Triples of texts that are known to be UTF-8: an assistant has some hundreds of them.
+        self._known: set[tuple[str, str | None, str | None]] = set()
+
+    def read(self, raw: object) -> tuple[Context | None, str]:
+        """The context, None where it is unusable, and the names of the fields that had to be mended."""
+        try:
+            context = msgspec.convert(raw, Context)
+            texts = (context.intent, context.lang, context.guardian_state)
+            # Not a number is refused by its range, but infinity is within it.
+            if texts in self._known and inf not in (context.text_len, context.recent_latency_ms, context.recent_cost_usd):
+                return context, ""
+        except Exception:  # whatever a foreign mapping raises: the turn must go on
+            pass
+        try:
+            return self._mended(raw)
+        except Exception:
+            return None, "context"
+
+    def _mended(self, raw: object) -> tuple[Context | None, str]:
+        if isinstance(raw, Context):
+            raw = msgspec.structs.asdict(raw)
+        if not isinstance(raw, Mapping):
+            return None, "context"
+        mended: list[str] = []
+        texts = [_text(raw, name, mended) for name in _TEXTS]
+        amounts = [_amount(raw, name, mended) for name in _AMOUNTS]
+        intent, lang, guardian_state = texts
+        if intent is None:
+            return None, "intent"
+        self._remember((intent, lang, guardian_state))
+        return Context(intent, lang, guardian_state, *amounts), " ".join(mended)
+
+    def _remember(self, texts: tuple[str, str | None, str | None]) -> None:
+        if len(self._known) >= _KNOWN_MAX:
+            self._known = set()
+        self._known.add(texts)
+
+
+def _text(raw: Mapping[Any, Any], name: str, mended: list[str]) -> str | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        mended.append(name)
+        return None
+    text = str(value).encode("utf-8", "replace").decode()[:_TEXT_LENGTH_MAX]
+    if text != value:
+        mended.append(name)
+    return text
+
+
+def _amount(raw: Mapping[Any, Any], name: str, mended: list[str]) -> float | None:
+    """A finite number in range: below it is clamped, what is no number is missing."""
+    value = raw.get(name)
+    if value is None:
+        return None
+    try:
+        number = float(value) if not isinstance(value, (bool, str, bytes)) else inf
+    except (TypeError, ValueError, OverflowError):
+        number = inf
+    if not isfinite(number):
+        mended.append(name)
+        return None
+    clamped = max(number, 0.0)
+    if name == "confidence":
+        clamped = min(clamped, 1.0)
+    if clamped != number:
+        mended.append(name)
+    return clamped

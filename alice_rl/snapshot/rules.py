@@ -1,0 +1,69 @@
+"""The rules: what is decided while no policy can decide. Deterministic, so they explore nothing and log no probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from alice_rl.slots import ArmName
+
+__all__ = ["Rules", "RulesSettings"]
+
+Text = Annotated[str, Meta(max_length=64)]
+
+
+class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[rules]` section: arms by intent, and the arm of every other intent."""
+
+    route: Annotated[ArmName, Meta(description="route of an intent that is not listed")] = "planner"
+    route_by_intent: Annotated[dict[Text, ArmName], Meta(description="route per intent")] = {}
+    tool: Annotated[ArmName, Meta(description="tool of an intent that is not listed")] = "none"
+    tool_by_intent: Annotated[dict[Text, ArmName], Meta(description="tool per intent")] = {}
+    cache: Annotated[ArmName, Meta(description="cache tier that is consulted")] = "L1"
+
+
+class Rules:
+    """Chooses an arm per slot from the intent alone.
+
+    Parameters
+    ----------
+    settings : RulesSettings, optional
+
+    Examples
+    --------
+    >>> rules = Rules(RulesSettings(route_by_intent={"weather": "micro"}))
+    >>> rules.route("weather", ["micro", "deep"]), rules.route("code", ["micro", "deep"])
+    ('micro', 'micro')
+    >>> rules.tool("weather", ["none"]), rules.cache([])
+    ('none', 'L1')
+    """
+
+    def __init__(self, settings: RulesSettings | None = None) -> None:
+        self.settings = settings if settings is not None else RulesSettings()
+
+    def route(self, intent: str, available: Sequence[str]) -> str:
+        """The intent's route; where it is not available the default one, else the first available."""
+        return _chosen(self.settings.route_by_intent.get(intent), self.settings.route, available)
+
+    def tool(self, intent: str, available: Sequence[str]) -> str:
+        """The intent's tool; where it is not available the default one, else the first available."""
+        return _chosen(self.settings.tool_by_intent.get(intent), self.settings.tool, available)
+
+    def cache(self, available: Sequence[str]) -> str:
+        """The configured tier; where it is not available the first that is."""
+        return _chosen(None, self.settings.cache, available)
+
+    def choose(self, slot: str, intent: str, available: Sequence[str]) -> str:
+        """The arm of one slot. An empty `available` restricts nothing."""
+        if slot == "cache":
+            return self.cache(available)
+        return self.route(intent, available) if slot == "route" else self.tool(intent, available)
+
+
+def _chosen(by_intent: str | None, default: str, available: Sequence[str]) -> str:
+    for arm in (by_intent, default):
+        if arm is not None and (not available or arm in available):
+            return arm
+    return available[0]

@@ -1,0 +1,194 @@
+"""The fold: joins, rejections and what is learned, through the one entrance that the worker uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alice_rl.columns import query_class
+from alice_rl.episodes import JoinSettings, MissingOutcome
+from alice_rl.events import Context
+from alice_rl.features import Featuriser
+from alice_rl.lineage import Arms, Lineage
+from alice_rl.shard import Shard
+from alice_rl.sums import Sums
+from tests.logs import LINEAGE, START_MS, TOOLS, decision, outcome, records, turn, turns
+
+MINUTE = 60_000
+
+
+def fold(values: Sequence[dict[str, Any] | bytes | None], lineage: Lineage = LINEAGE) -> Shard:
+    """A shard that has read the events."""
+    shard = Shard(lineage)
+    shard.feed(records(values))
+    return shard
+
+
+def total(shard: Shard) -> Sums:
+    """All that a shard has learned, whatever the bucket."""
+    return sum(shard.buckets.values(), start=Sums(shard.lineage))
+
+
+def learned(shard: Shard) -> int:
+    """Episodes that taught the route."""
+    return int(total(shard).route.n.sum())
+
+
+def test_halves_and_whole_turns_teach_the_same() -> None:
+    """A log of decisions and outcomes ends in the same bytes as one of whole turns."""
+    whole, halves = Shard(LINEAGE), Shard(LINEAGE)
+    whole.feed(turns(300, seed=3))
+    halves.feed(turns(300, seed=3, split=True))
+    assert whole.digest() == halves.digest()
+
+
+def test_outcome_may_come_first() -> None:
+    """The order of a decision and its outcome does not matter."""
+    assert fold([outcome("d"), decision("d")]).digest() == fold([decision("d"), outcome("d")]).digest()
+
+
+def test_duplicates_are_dropped_and_counted() -> None:
+    """Sending anything twice teaches nothing twice."""
+    shard = fold([decision("d"), decision("d"), outcome("d"), outcome("d", success=False), decision("d"), turn("d")])
+    assert learned(shard) == 1
+    assert total(shard).route.B[0, 0, 0] == 256  # the first outcome's success
+    assert shard.counts["duplicate"] == 5  # the whole turn repeats both halves
+
+
+def test_first_outcome_wins() -> None:
+    """Of several outcomes for one decision the first counts."""
+    shard = fold([decision("d"), outcome("d", latency_ms=100.0), outcome("d", latency_ms=900.0)])
+    assert total(shard).route.B[0, 0, 2] == 256 * 400
+
+
+def test_missing_outcomes_are_dropped_and_counted() -> None:
+    """A decision whose outcome never came teaches nothing, and is counted once its window has passed."""
+    later = [turn(f"t-{i}", START_MS + i * MINUTE) for i in range(1, 12)]
+    shard = fold([decision("d"), *later])
+    assert shard.counts["missing"] == 1
+    assert learned(shard) == 11
+
+
+def test_missing_outcomes_can_be_scored() -> None:
+    """With a configured outcome, a decision without one counts as that."""
+    lineage = Lineage(arms=LINEAGE.arms, join=JoinSettings(missing_outcome=MissingOutcome(latency_ms=250.0)))
+    later = [turn(f"t-{i}", START_MS + i * MINUTE) for i in range(1, 12)]
+    assert learned(fold([decision("d"), *later], lineage)) == 12
+
+
+def test_unmatched_and_late_are_counted() -> None:
+    """An outcome without a decision is unmatched once its window has passed; what is older than the horizon is late."""
+    later = [turn(f"t-{i}", START_MS + i * MINUTE) for i in range(12)]
+    shard = fold([outcome("nobody", START_MS), *later, turn("old", START_MS)])
+    assert (shard.counts["unmatched"], shard.counts["late"]) == (1, 1)
+
+
+def test_a_flood_shortens_the_window() -> None:
+    """The window never holds more than its bound; reaching it is counted."""
+    lineage = Lineage(arms=LINEAGE.arms, join=JoinSettings(records_max=16))
+    shard = fold([decision(f"d-{i}") for i in range(40)], lineage)
+    assert shard.open_episodes == 16
+    assert shard.counts["shortened"] == 24
+
+
+def test_good_records_beside_bad_ones_are_learned() -> None:
+    """Garbage is returned with its offset and reason, and disturbs nothing."""
+    shard = Shard(LINEAGE)
+    bad = [b"garbage", turn("a", route={"arm": "micro", "available": ["micro"]}), None]
+    unknown = turn("b", route={"arm": "mikro", "p": 1.0, "available": ["mikro"]})
+    elsewhere = turn("c", tool={"arm": "search", "p": 1.0, "available": ["none"]})
+    rejected = shard.feed(records([turn("1"), *bad, turn("2"), unknown, elsewhere, turn("3")]))
+    assert [(r.offset, r.reason) for r in rejected] == [
+        (1, "malformed_json"),
+        (2, "propensity_missing"),
+        (3, "empty"),
+        (5, "unknown_arm"),
+        (6, "arm_unavailable"),
+    ]
+    assert "did you mean 'micro'?" in rejected[3].detail
+    assert learned(shard) == 3
+    assert shard.counts["rejected"] == 5
+    clean = fold([turn("1"), turn("2"), turn("3")])
+    assert shard.digest() == clean.digest()
+
+
+def test_fallback_decisions_teach_without_a_propensity() -> None:
+    """The rules' turns have no p, and teach the regression all the same."""
+    ruled = turn("d", policy={"stage": "fallback"}, route={"arm": "deep", "available": ["deep"]}, tool=None, cache=None)
+    assert total(fold([ruled])).route.n.tolist() == [0, 0, 1]
+
+
+def test_first_clock_is_held_against_the_broker() -> None:
+    """A log that begins with a timestamp of 2099 does not make its good records late."""
+    shard = fold([turn("bad", 4_070_908_800_000), turn("good", START_MS + 1000)])
+    assert learned(shard) == 2
+    assert shard.counts["late"] == 0
+
+
+def test_moments_are_the_sums_of_the_episodes() -> None:
+    """G, B, Y and n are what adding up the written-out rows gives."""
+    log = turns(200, seed=5)
+    shard = Shard(LINEAGE)
+    shard.feed(log)
+    G, n = np.zeros((3, 73, 73), dtype=np.int64), np.zeros(3, dtype=np.int64)
+    featuriser = Featuriser(LINEAGE.features)
+    import msgspec
+
+    for record in log:
+        event = msgspec.json.decode(record.value)  # type: ignore[arg-type]
+        if not event["outcome"]["cache_hit"]:
+            arm = LINEAGE.arms.route.index(event["route"]["arm"])
+            x = (featuriser.x(Context(**event["context"])) * 256).astype(np.int64)
+            G[arm] += np.outer(x, x)
+            n[arm] += 1
+    assert np.array_equal(total(shard).route.G, G)
+    assert np.array_equal(total(shard).route.n, n)
+
+
+def test_cache_hits_teach_the_cache_alone() -> None:
+    """A turn that the cache answered ran neither route nor tool, unless the lineage says that it teaches all."""
+    hit = turn("d") | {"outcome": turn("d")["outcome"] | {"cache_hit": True}}
+    sums = total(fold([hit]))
+    assert (sums.route.n.sum(), sums.tool.names, sums.cache.names) == (0, (), ("weather",))
+    assert learned(fold([hit], Lineage(arms=LINEAGE.arms, hits_teach_all=True))) == 1
+
+
+@pytest.mark.parametrize(("tool_ok", "success", "expected"), [(True, False, [1, 0]), (False, True, [0, 1]), (None, True, [1, 0])])
+def test_a_turn_without_a_tool_is_judged_by_its_success(tool_ok: bool | None, success: bool, expected: list[int]) -> None:
+    """`tool_ok` absent is not a failure: the turn's success stands for it."""
+    ended = turn("d")["outcome"] | {"tool_ok": tool_ok, "success": success}
+    row = total(fold([turn("d", outcome=ended)])).tool.sums[0, TOOLS.index("weather.lookup")]
+    assert row.tolist() == expected
+
+
+def test_names_beyond_the_bound_share_a_row() -> None:
+    """An intent too many teaches the shared row."""
+    lineage = Lineage(arms=Arms(tool=TOOLS), names_max=2)
+    shard = fold([turn(f"d-{i}", context={"intent": intent}) for i, intent in enumerate("abcda")], lineage)
+    assert sorted(total(shard).tool.names) == ["*", "a", "b"]
+
+
+def test_old_buckets_merge_and_keep_their_sums() -> None:
+    """A month of turns is held in few buckets, with nothing lost."""
+    log = [turn(f"d-{i}", START_MS + i * 9 * MINUTE) for i in range(5000)]
+    shard = fold(log)
+    assert learned(shard) == 5000
+    assert len(shard.buckets) < 45
+
+
+def test_a_batch_read_again_is_skipped() -> None:
+    """Records before the position were read already."""
+    log = turns(50)
+    shard = Shard(LINEAGE)
+    shard.feed(log)
+    once = shard.digest()
+    assert shard.feed(log) == []
+    assert shard.digest() == once
+
+
+def test_query_classes_are_made_of_the_named_fields() -> None:
+    """A class joins its fields; an absent one is empty."""
+    assert query_class(Context(intent="väder"), ("intent", "lang")) == "väder|"

@@ -1,0 +1,172 @@
+"""Records out of Kafka: a member of the consumer group whose assignment the loop owns.
+
+The rebalance callbacks only count: awaiting anything in them lets `getmany` hand out records from the wrong place, and an exception in
+them is swallowed. The loop sees the count move, claims and seeks by itself, and drops whatever was fetched across the move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from alice_rl.errors import DependencyError
+from alice_rl.kafka import KafkaSettings
+from alice_rl.log import get_logger
+
+__all__ = ["Consumer"]
+
+logger = get_logger(__name__)
+
+_FETCH_TIMEOUT_MS = 200
+_COMMIT_TIMEOUT_SECONDS = 2.0
+
+
+class _Epoch(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Counts changes of the assignment."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.count += 1
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self.count += 1
+
+
+class Consumer:
+    """The telemetry topic, as this worker's share of it.
+
+    Parameters
+    ----------
+    settings : KafkaSettings
+    assignors : tuple of type, optional
+        Other assignors than aiokafka's sticky one, which moves as few partitions as it can.
+    """
+
+    def __init__(self, settings: KafkaSettings, assignors: tuple[type, ...] = (StickyPartitionAssignor,)) -> None:
+        self._settings = settings
+        self._assignors = assignors
+        self._epoch = _Epoch()
+        self._client: Any = None
+
+    @property
+    def epoch(self) -> int:
+        """How often the assignment has changed; records fetched under another epoch are not this worker's."""
+        return self._epoch.count
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions that the group has given to this worker."""
+        return {tp.partition for tp in self._client.assignment()}
+
+    async def start(self) -> None:
+        """Join the group, waiting for Kafka as long as the settings say.
+
+        Raises
+        ------
+        DependencyError
+            No broker answers in time, or the topic does not exist.
+        """
+        deadline = asyncio.get_running_loop().time() + self._settings.start_timeout_seconds
+        pause = 0.2
+        while True:
+            try:
+                await self._connect()
+                return
+            except DependencyError as error:
+                if asyncio.get_running_loop().time() + pause > deadline:
+                    raise
+                logger.warning("kafka.unreachable", servers=self._settings.bootstrap_servers, error=error.message, retry_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 3.0)
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        self._client = AIOKafkaConsumer(
+            group_id=settings.group_id,
+            auto_offset_reset="none",  # the checkpoint says where to read; anything else is a decision, not a default
+            enable_auto_commit=False,
+            fetch_max_wait_ms=settings.fetch_wait_ms,
+            max_partition_fetch_bytes=settings.partition_fetch_bytes,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=max(100, settings.session_timeout_ms // 4),
+            max_poll_interval_ms=max(300_000, settings.session_timeout_ms),
+            partition_assignment_strategy=self._assignors,
+            **settings.connection(),
+        )
+        try:
+            await self._client.start()
+            partitions = await self._partitions_of_topic()
+        except (KafkaError, OSError) as error:
+            await self._client.stop()
+            raise DependencyError(
+                f"Kafka cannot be used at {settings.bootstrap_servers}: {error!r}",
+                code="kafka_unreachable",
+                hint="check kafka.bootstrap_servers, the security settings, and that the broker runs",
+            ) from error
+        if not partitions:
+            await self._client.stop()
+            raise DependencyError(
+                f"topic {settings.topic!r} does not exist on {settings.bootstrap_servers}",
+                code="topic_missing",
+                hint=f"create it (as many partitions as workers you may want): kafka-topics.sh --create --topic {settings.topic}",
+            )
+        self._client.subscribe([settings.topic], listener=self._epoch)
+
+    async def _partitions_of_topic(self) -> set[int]:
+        found: set[int] | None = self._client.partitions_for_topic(self._settings.topic)
+        if found is None and self._settings.topic in await self._client.topics():
+            await self._client._client.force_metadata_update()
+            found = self._client.partitions_for_topic(self._settings.topic)
+        return found or set()
+
+    async def fetch(self) -> dict[int, list[Any]]:
+        """The next records by partition; nothing when none came in a while, or the assignment moved meanwhile."""
+        epoch = self.epoch
+        batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS)
+        if epoch != self.epoch:
+            return {}
+        return {tp.partition: records for tp, records in batches.items()}
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read a partition from `offset` on."""
+        self._client.seek(self._of(partition), offset)
+
+    async def log_ends(self, partition: int) -> tuple[int, int]:
+        """First offset that a partition still holds, and the one after its last."""
+        try:
+            first = await self._client.beginning_offsets([self._of(partition)])
+            last = await self._client.end_offsets([self._of(partition)])
+        except (KafkaError, OSError) as error:
+            raise DependencyError(
+                f"Kafka does not say what partition {partition} holds: {error!r}", code="kafka_unreachable"
+            ) from error
+        return first[self._of(partition)], last[self._of(partition)]
+
+    def lag(self, partition: int, position: int) -> int:
+        """Records of a partition that are still to be read, as of the last fetch."""
+        highwater = self._client.highwater(self._of(partition))
+        return 0 if highwater is None else max(0, highwater - position)
+
+    async def commit(self, offsets: dict[int, int]) -> None:
+        """Tell the group how far the checkpoints are. For lag tools alone: nothing here ever reads it."""
+        try:
+            commit = self._client.commit({self._of(p): OffsetAndMetadata(next_, "") for p, next_ in offsets.items()})
+            await asyncio.wait_for(commit, _COMMIT_TIMEOUT_SECONDS)
+        except (KafkaError, TimeoutError, ValueError) as error:
+            logger.warning("offset.commit_failed", partitions=sorted(offsets), error=repr(error))
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._client is not None:
+            await self._client.stop()
+
+    def _of(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._settings.topic, partition)

@@ -1,0 +1,116 @@
+"""Rejected records to the dead-letter topic: the raw bytes, and where they came from and why in the headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from alice_rl.intake import Rejected
+from alice_rl.kafka import KafkaSettings
+from alice_rl.log import get_logger
+
+__all__ = ["VALUE_BYTES_MAX", "DeadLetters"]
+
+logger = get_logger(__name__)
+
+VALUE_BYTES_MAX = 512 * 1024
+"""A longer record is cut here, and says so in a header; its offset leads to the whole."""
+
+_FLUSH_TIMEOUT_SECONDS = 5.0
+
+
+class DeadLetters:
+    """The dead-letter topic.
+
+    Parameters
+    ----------
+    settings : KafkaSettings
+        An empty `dead_letter_topic` makes this count and log alone.
+
+    Attributes
+    ----------
+    sent, failed : int
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.sent = self.failed = 0
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._pending: set[asyncio.Future[object]] = set()
+        self._rejected = 0
+
+    async def start(self) -> None:
+        """Connect; without a broker or a topic, say so and go on without."""
+        if not self._settings.dead_letter_topic:
+            return
+        producer = AIOKafkaProducer(**self._settings.connection(), acks="all", max_request_size=1 << 20, linger_ms=20)
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            logger.warning("dead_letter.failed", topic=self._settings.dead_letter_topic, error=repr(error), dropped_total=self.failed)
+            return
+        self._producer = producer
+
+    async def send(self, partition: int, rejected: Sequence[Rejected]) -> None:
+        """Hand over the rejected records of one batch."""
+        for record in rejected:
+            self._rejected += 1
+            if self._rejected & (self._rejected - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood is one line per doubling
+                logger.warning(
+                    "event.rejected",
+                    reason=record.reason,
+                    detail=record.detail[:200],
+                    partition=partition,
+                    offset=record.offset,
+                    rejected_total=self._rejected,
+                )
+            if self._producer is not None:
+                await self._send(self._producer, partition, record)
+
+    async def _send(self, producer: AIOKafkaProducer, partition: int, record: Rejected) -> None:
+        source = f"{self._settings.topic}:{partition}:{record.offset}"
+        value = record.value if record.value is None else record.value[:VALUE_BYTES_MAX]
+        headers = {
+            "topic": self._settings.topic,
+            "partition": str(partition),
+            "offset": str(record.offset),
+            "reason": record.reason,
+            "detail": record.detail[:1000],
+        } | ({"truncated": "true"} if value != record.value else {})
+        try:
+            delivery = await producer.send(
+                self._settings.dead_letter_topic, value, source.encode(), headers=[(k, v.encode()) for k, v in headers.items()]
+            )
+        except KafkaError as error:
+            self._fail(error)
+            return
+        self._pending.add(delivery)
+        delivery.add_done_callback(self._delivered)
+
+    async def flush(self) -> None:
+        """Wait for what was handed over: no checkpoint may pass a record that is in neither topic."""
+        if self._pending:
+            await asyncio.wait(set(self._pending), timeout=_FLUSH_TIMEOUT_SECONDS)
+
+    async def close(self) -> None:
+        """Send what is left and disconnect."""
+        if self._producer is not None:
+            await self.flush()
+            await self._producer.stop()
+
+    def _delivered(self, delivery: asyncio.Future[object]) -> None:
+        self._pending.discard(delivery)
+        error = None if delivery.cancelled() else delivery.exception()
+        if error is None and not delivery.cancelled():
+            self.sent += 1
+        else:
+            self._fail(error)
+
+    def _fail(self, error: BaseException | None) -> None:
+        self.failed += 1
+        if self.failed & (self.failed - 1) == 0:
+            logger.warning("dead_letter.failed", topic=self._settings.dead_letter_topic, error=repr(error), dropped_total=self.failed)

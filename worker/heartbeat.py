@@ -1,0 +1,64 @@
+"""One log line every few seconds that says whether the worker learns, and how far behind it is."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from alice_rl.log import get_logger
+from worker.checkpoint import Holding
+from worker.consumer import Consumer
+from worker.publisher import Publisher
+
+__all__ = ["Heartbeat", "resident_bytes"]
+
+logger = get_logger(__name__)
+
+
+class Heartbeat:
+    """Logs `worker.heartbeat` every `interval_seconds`."""
+
+    def __init__(self, interval_seconds: float) -> None:
+        self._interval = interval_seconds
+        self._last = time.monotonic()
+        self._records = 0
+
+    def beat_when_due(
+        self, consumer: Consumer, holdings: Mapping[int, Holding], counts: Counter[str], publisher: Publisher
+    ) -> None:
+        """Log when the interval has passed."""
+        seconds = time.monotonic() - self._last
+        if seconds < self._interval:
+            return
+        shards = {partition: holding.shard for partition, holding in holdings.items()}
+        learned: Counter[str] = Counter()
+        for shard in shards.values():
+            learned.update(shard.counts)
+        logger.info(
+            "worker.heartbeat",
+            records_total=counts["records"],
+            records_per_second=round((counts["records"] - self._records) / seconds, 1),
+            episodes_total=learned["episodes"],
+            rejected_total=learned["rejected"],
+            duplicates_total=learned["duplicate"],
+            late_total=learned["late"],
+            missing_total=learned["missing"],
+            unmatched_total=learned["unmatched"],
+            open_decisions=sum(shard.open_episodes for shard in shards.values()),
+            lag_records=sum(consumer.lag(partition, shard.position) for partition, shard in shards.items()),
+            partitions=sorted(shards),
+            version=publisher.version,
+            memory_bytes=resident_bytes(),
+        )
+        self._last, self._records = time.monotonic(), counts["records"]
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; its peak where the system does not tell the present."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

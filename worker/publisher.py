@@ -1,0 +1,108 @@
+"""Shards to snapshots: add up what every partition has taught, solve, and publish the next version.
+
+The sums are those of the checkpoints, of this worker's partitions and of everybody else's, so a snapshot is the policy of its as-of offsets
+and of nothing else. The holder of the lowest partition publishes; should two workers think they are it, the script lets one of them through.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from alice_rl.log import get_logger
+from alice_rl.snapshot.format import digest, pack
+from alice_rl.snapshot.records import Applied, Publication
+from alice_rl.snapshot.store import Store
+from worker.checkpoint import Holding, restored
+from worker.settings import Settings
+from worker.solver import Taught, solve_policy
+
+__all__ = ["Publisher"]
+
+logger = get_logger(__name__)
+
+
+class Publisher:
+    """Publishes the policy of one lineage.
+
+    Parameters
+    ----------
+    store : Store
+    settings : Settings
+    who : str
+        This worker, for the audit.
+
+    Attributes
+    ----------
+    version : int
+        The newest version that this worker has published or seen.
+    """
+
+    def __init__(self, store: Store, settings: Settings, who: str) -> None:
+        self.version = 0
+        self._store = store
+        self._settings = settings
+        self._lineage = settings.lineage
+        self._who = who
+        self._due = 0.0
+        self._offsets: dict[int, int] = {}
+
+    async def publish_when_due(self, holdings: Mapping[int, Holding]) -> None:
+        """Publish when the interval has passed and something was learned."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._settings.worker.publish_interval_seconds
+            await self.publish(holdings)
+
+    async def publish(self, holdings: Mapping[int, Holding]) -> None:
+        """Publish the policy of all checkpoints, when this worker is the one to do it and they moved.
+
+        Parameters
+        ----------
+        holdings : mapping of partition to Holding
+            The shards of this worker, right after a checkpoint.
+        """
+        own = {p: h for p, h in holdings.items() if h.stored_next is not None and not h.shard.rebuilding}
+        name = self._settings.policy.lineage
+        known = await self._store.known_partitions(name)
+        if not own or min(own) > min(known, default=0):
+            return
+        taught = {p: Taught.of(h.shard) for p, h in own.items()}
+        for partition in known - own.keys():
+            record = await self._store.load_shard(name, partition)
+            if record is not None:
+                taught[partition] = Taught.of(restored(self._lineage, record))
+        offsets = {partition: part.next for partition, part in taught.items()}
+        if offsets != self._offsets:
+            await self._publish(taught, offsets)
+
+    async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
+        started = time.monotonic()
+        head = await self._store.read_head()
+        snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
+        blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
+        published = await self._store.publish(
+            Publication(
+                expected_seq=head.seq,
+                lineage=self._settings.policy.lineage,
+                offsets=offsets,
+                digest=digest(blob),
+                blob=blob,
+                who=self._who,
+            )
+        )
+        if not published.applied.done:
+            level_note = published.note or published.applied.value
+            logger.warning("snapshot.publish_refused", version=head.seq + 1, status=published.applied.value, reason=level_note)
+            if published.applied is not Applied.CAS:
+                self._offsets = offsets  # saying it again would not change the answer
+            return
+        self.version, self._offsets = published.version, offsets
+        logger.info(
+            "snapshot.published",
+            version=published.version,
+            live=published.live,
+            lineage=self._settings.policy.lineage,
+            episodes=snapshot.manifest.counts.get("episodes", 0),
+            bytes=len(blob),
+            seconds=round(time.monotonic() - started, 4),
+        )

@@ -1,0 +1,139 @@
+"""The whole configuration of a worker: one section per user, each defined beside what it configures."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from alice_rl.episodes import JoinSettings
+from alice_rl.features import FeatureSettings
+from alice_rl.kafka import KafkaSettings
+from alice_rl.lineage import Arms, Lineage
+from alice_rl.reward import RewardSettings
+from alice_rl.settings import Loaded, load
+from alice_rl.settings.fields import SECRET
+from alice_rl.slots import CacheSettings, RouteSettings, ToolSettings
+from alice_rl.snapshot.connection import RedisSettings
+from alice_rl.snapshot.rules import RulesSettings
+
+__all__ = ["DecaySettings", "LogSettings", "PolicySettings", "Settings", "SnapshotSettings", "WorkerSettings", "load_settings"]
+
+
+class PolicySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[policy]` section."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="name of the policy: part of every Redis key")] = "alice"
+    lineage: Annotated[
+        str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="lineage that is learned; a new structure needs a new name")
+    ] = "main"
+
+
+class DecaySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[decay]` section."""
+
+    half_life_hours: Annotated[
+        Annotated[float, Meta(gt=0, le=1e6)] | None,
+        Meta(description='event time after which a turn counts half; "none": all turns count the same'),
+    ] = 168.0
+    bucket_seconds: Annotated[
+        int, Meta(ge=60, le=86_400, description="span of the finest event-time bucket; part of the lineage")
+    ] = 3600
+
+
+class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[worker]` section."""
+
+    checkpoint_interval_seconds: Annotated[
+        float, Meta(ge=0.05, le=600, description="how often the sums are written to Redis; a restart re-reads this much")
+    ] = 1.0
+    publish_interval_seconds: Annotated[
+        float, Meta(ge=0.05, le=3600, description="how often a new policy is published, when something was learned")
+    ] = 1.0
+    heartbeat_interval_seconds: Annotated[float, Meta(ge=0.1, le=3600, description="how often worker.heartbeat is logged")] = 10.0
+    drain_timeout_seconds: Annotated[float, Meta(gt=0, le=600, description="how long SIGTERM waits for the last checkpoint")] = 10.0
+    lease_seconds: Annotated[
+        float, Meta(ge=1, le=600, description="how long a partition counts as held without a checkpoint")
+    ] = 15.0
+    intents_max: Annotated[
+        int, Meta(ge=1, le=65_536, description="intents and query classes with rows of their own; part of the lineage")
+    ] = 4096
+    hits_teach_all: Annotated[
+        bool, Meta(description="whether a turn that the cache answered teaches route and tool, too; part of the lineage")
+    ] = False
+
+
+class SnapshotSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[snapshot]` section."""
+
+    versions_kept: Annotated[int, Meta(ge=2, le=10_000, description="newest versions that do not expire")] = 50
+    expire_seconds: Annotated[int, Meta(ge=60, le=31_536_000, description="life of a version after that")] = 3600
+    signing_key: Annotated[
+        str, Meta(extra=SECRET, description="shared key: snapshots are signed with it and refused without; environment or file only")
+    ] = ""
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[log]` section."""
+
+    format: Annotated[
+        Literal["auto", "json", "console"], Meta(description="auto: console on a terminal, JSON lines elsewhere")
+    ] = "auto"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level that is written")] = "info"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All sections."""
+
+    policy: PolicySettings = PolicySettings()
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    features: FeatureSettings = FeatureSettings()
+    reward: RewardSettings = RewardSettings()
+    route: RouteSettings = RouteSettings()
+    tool: ToolSettings = ToolSettings()
+    cache: CacheSettings = CacheSettings()
+    join: JoinSettings = JoinSettings()
+    decay: DecaySettings = DecaySettings()
+    rules: RulesSettings = RulesSettings()
+    worker: WorkerSettings = WorkerSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def lineage(self) -> Lineage:
+        """The structure of what is learned, gathered from the sections."""
+        return Lineage(
+            features=self.features,
+            arms=Arms(self.route.arms, self.tool.arms, self.cache.arms),
+            bounds=self.reward.bounds,
+            join=self.join,
+            bucket_seconds=self.decay.bucket_seconds,
+            cache_class=self.cache.class_by,
+            names_max=self.worker.intents_max,
+            hits_teach_all=self.worker.hits_teach_all,
+        )
+
+
+def load_settings(
+    path: Path | None = None, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ
+) -> Loaded[Settings]:
+    """The settings out of `path` (`config.toml` beside the caller, when there is one), the environment and flags.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown, a value does not fit, or the file cannot be read.
+    """
+    if path is None and Path("config.toml").is_file():
+        path = Path("config.toml")
+    return load(Settings, path=path, environ=environ, flags=flags or {})
+
+
+def instance_name() -> str:
+    """This worker, for people: host and process."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,129 @@
+"""Sums to a snapshot: weigh the buckets by their age, and solve the three slots.
+
+Everything that is a choice rather than data enters here: reward weights, half-life, priors, exploration. The same sums and the same settings give
+the same snapshot, whoever solves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alice_rl.features import UNIT
+from alice_rl.online import epsilon_greedy, linucb, thompson
+from alice_rl.online.decay import Bucket, weight
+from alice_rl.online.moments import Tally
+from alice_rl.reward import COMPONENTS, STEPS
+from alice_rl.shard import Shard
+from alice_rl.snapshot.format import Manifest, Snapshot
+from alice_rl.sums import Sums, digest
+from worker.settings import Settings
+
+__all__ = ["Taught", "solve_policy"]
+
+FloatArray = npt.NDArray[np.float64]
+_M = len(COMPONENTS)
+
+
+class Taught(NamedTuple):
+    """What one partition has taught by its offset `next`."""
+
+    next: int
+    watermark_ms: int
+    digest: str
+    buckets: Mapping[Bucket, Sums]
+    episodes: int
+
+    @classmethod
+    def of(cls, shard: Shard) -> Taught:
+        """What a shard has taught."""
+        return cls(shard.next, shard.watermark_ms, shard.digest(), shard.buckets, shard.counts["episodes"])
+
+
+def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int) -> Snapshot:
+    """The policy of everything that the partitions have taught.
+
+    Parameters
+    ----------
+    taught : mapping of partition to Taught
+    settings : Settings
+    version : int
+        The version that the snapshot will be published as.
+    """
+    lineage, now_ms = settings.lineage, max(part.watermark_ms for part in taught.values())
+    half_life_ms = None if settings.decay.half_life_hours is None else settings.decay.half_life_hours * 3_600_000
+    span_ms = lineage.bucket_seconds * 1000
+    # In a fixed order, because sums of weighted terms are rounded.
+    ordered = sorted((bucket, partition) for partition, part in taught.items() for bucket in part.buckets)
+    weighed = [(taught[p].buckets[bucket], weight(bucket, now_ms, span_ms, half_life_ms)) for bucket, p in ordered]
+    weights = settings.reward.weights
+    route = _route(weighed, settings, weights)
+    intents, counts = _tally(weighed, "tool", Tally(len(lineage.arms.tool), 2))
+    tool = thompson.posterior(
+        counts[..., 0], counts[..., 1], settings.tool.alpha_prior, settings.tool.beta_prior, settings.tool.pooled_counts
+    )
+    classes, moments = _tally(weighed, "cache", Sums(lineage).cache)
+    n, total = moments[..., 0], moments[..., 1 : 1 + _M] @ (weights / STEPS)
+    unseen = np.zeros((1, n.shape[1]))
+    manifest = Manifest(
+        policy=settings.policy.name,
+        version=version,
+        created_at_ms=now_ms,
+        lineage=settings.policy.lineage,
+        lineage_fingerprint=lineage.fingerprint,
+        offsets={str(partition): part.next for partition, part in sorted(taught.items())},
+        features=lineage.features,
+        features_fingerprint=lineage.features.fingerprint,
+        arms=lineage.arms,
+        intents=intents,
+        classes=classes,
+        settings=settings,
+        counts={"episodes": sum(part.episodes for part in taught.values())},
+        moments_digest=digest({str(partition): part.digest for partition, part in taught.items()}),
+    )
+    return Snapshot(
+        manifest,
+        route_theta=route.theta,
+        route_factor=route.factor,
+        route_alpha=route.alpha,
+        tool_a=tool[0],
+        tool_b=tool[1],
+        cache_mean=epsilon_greedy.means(n, total, settings.cache.pooled_counts),
+        cache_n=np.vstack([n, unseen]),
+    )
+
+
+def _route(weighed: Iterable[tuple[Sums, float]], settings: Settings, weights: FloatArray) -> linucb.Solution:
+    lineage = settings.lineage
+    zero = Sums(lineage).route
+    n, G, B, Y = (np.zeros(part.shape) for part in (zero.n, zero.G, zero.B, zero.Y))
+    for sums, w in weighed:
+        for total, part in zip((n, G, B, Y), (sums.route.n, sums.route.G, sums.route.B, sums.route.Y), strict=True):
+            total += w * part
+    return linucb.solve(
+        n,
+        G,
+        B,
+        Y,
+        weights,
+        x_unit=1 / UNIT,
+        y_unit=1 / STEPS,
+        lam=settings.route.lam,
+        alpha=settings.route.alpha,
+        young_rounds=settings.route.young_rounds,
+        regularization=settings.route.regularization,
+    )
+
+
+def _tally(weighed: Iterable[tuple[Sums, float]], slot: str, empty: Tally) -> tuple[list[str], FloatArray]:
+    """The weighted rows of one tally over all buckets: names in order, and an array of shape (I, K, width)."""
+    rows: dict[str, FloatArray] = {}
+    for sums, w in weighed:
+        tally: Tally = getattr(sums, slot)
+        for name, row in zip(tally.names, tally.sums, strict=True):
+            rows[name] = rows[name] + w * row if name in rows else w * row
+    names = sorted(rows)
+    return names, np.array([rows[name] for name in names]).reshape(len(names), *empty.sums.shape[1:])
