@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from alice_rl.errors import DependencyError
@@ -130,14 +130,27 @@ class Consumer:
     async def fetch(self) -> dict[int, list[Any]]:
         """The next records by partition; nothing when none came in a while, or the assignment moved meanwhile."""
         epoch = self.epoch
-        batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS)
+        try:
+            batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS)
+        except NoOffsetForPartitionError:
+            return {}  # raised for the moment between an assignment and our seek; it says nothing about now
+        except OffsetOutOfRangeError as error:
+            raise DependencyError(
+                f"the topic no longer holds what is to be read next: {error}",
+                code="log_truncated",
+                hint="learn from what is left under another policy.lineage, and raise the topic's retention",
+            ) from error
         if epoch != self.epoch:
             return {}
         return {tp.partition: records for tp, records in batches.items()}
 
-    def seek(self, partition: int, offset: int) -> None:
-        """Read a partition from `offset` on."""
-        self._client.seek(self._of(partition), offset)
+    def seek(self, partition: int, offset: int) -> bool:
+        """Read a partition from `offset` on; False when it was taken away meanwhile."""
+        try:
+            self._client.seek(self._of(partition), offset)
+        except IllegalStateError:
+            return False
+        return True
 
     async def log_ends(self, partition: int) -> tuple[int, int]:
         """First offset that a partition still holds, and the one after its last."""

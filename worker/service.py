@@ -56,7 +56,7 @@ class Worker:
         self._checkpoints = Checkpoints(
             self._store, self._lineage, settings.policy.lineage, self.instance, settings.worker.lease_seconds
         )
-        self._publisher = Publisher(self._store, settings, self.instance)
+        self.publisher = Publisher(self._store, settings, self.instance)
         self._heartbeat = Heartbeat(settings.worker.heartbeat_interval_seconds)
         self._epoch = -1
         self._stop = asyncio.Event()
@@ -114,12 +114,12 @@ class Worker:
                 if time.monotonic() >= max(checkpoint_at, self._retry_at):
                     checkpoint_at = time.monotonic() + self.settings.worker.checkpoint_interval_seconds
                     await self._checkpoint()
-                    await self._publisher.publish_when_due(self.holdings)
+                    await self.publisher.publish_when_due(self.holdings)
                     self._recovered()
             except DependencyError as error:
                 self._back_off(error)
                 await asyncio.sleep(_RETRY_SECONDS[0])
-            self._heartbeat.beat_when_due(self._consumer, self.holdings, self.counts, self._publisher)
+            self._heartbeat.beat_when_due(self._consumer, self.holdings, self.counts, self.publisher)
 
     async def _take_assignment(self) -> None:
         """Claim what the group has given us, let go of the rest, and seek: the one place where positions are set."""
@@ -207,7 +207,7 @@ class Worker:
         started = time.monotonic()
         try:
             await self._checkpoint()
-            await self._publisher.publish(self.holdings)
+            await self.publisher.publish(self.holdings)
         except DependencyError as error:
             logger.warning("checkpoint.failed", error=str(error))
         logger.info("worker.drained", partitions=sorted(self.holdings), seconds=round(time.monotonic() - started, 3))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from alice_rl.episodes import JoinSettings
+from alice_rl.errors import ConfigError
 from alice_rl.features import FeatureSettings
 from alice_rl.kafka import KafkaSettings
-from alice_rl.lineage import Arms, Lineage
+from alice_rl.lineage import SLOTS, Arms, Lineage
 from alice_rl.reward import RewardSettings
 from alice_rl.settings import Loaded, load
 from alice_rl.settings.fields import SECRET
-from alice_rl.slots import CacheSettings, RouteSettings, ToolSettings
+from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, RouteSettings, ToolSettings, allowed_arms
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
 
@@ -99,10 +101,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     cache: CacheSettings = CacheSettings()
     join: JoinSettings = JoinSettings()
     decay: DecaySettings = DecaySettings()
+    quotas: QuotaSettings = QuotaSettings()
+    guardian: GuardianSettings = {}
     rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        arms = {"route": self.route.arms, "tool": self.tool.arms, "cache": self.cache.arms}
+        for state in self.guardian:
+            for slot in SLOTS:
+                _known(f"guardian.{state}.{slot}", allowed_arms(self.guardian, state, slot) or (), arms[slot], slot)
+        _known("quotas.max_share", self.quotas.max_share, sum(arms.values(), start=()), "route, tool or cache")
+        for slot, chosen in (("route", self.rules.route_by_intent), ("tool", self.rules.tool_by_intent)):
+            _known(f"rules.{slot}_by_intent", chosen.values(), arms[slot], slot)
+            _known(f"rules.{slot}", [getattr(self.rules, slot)], arms[slot], slot)
 
     @property
     def lineage(self) -> Lineage:
@@ -117,6 +131,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             names_max=self.worker.intents_max,
             hits_teach_all=self.worker.hits_teach_all,
         )
+
+
+def _known(key: str, named: Iterable[str], arms: tuple[str, ...], slot: str) -> None:
+    """Refuse a section that names an arm which its slot does not have."""
+    for arm in named:
+        if arm not in arms:
+            close = get_close_matches(arm, arms, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the arms are {', '.join(arms)}"
+            raise ConfigError(f"{key} names {arm!r}, which is not in {slot}.arms", hint=hint)
 
 
 def load_settings(

@@ -18,6 +18,7 @@ from alice_rl.online.decay import Bucket, weight
 from alice_rl.online.moments import Tally
 from alice_rl.reward import COMPONENTS, STEPS
 from alice_rl.shard import Shard
+from alice_rl.slots import Exploration
 from alice_rl.snapshot.format import Manifest, Snapshot
 from alice_rl.sums import Sums, digest
 from worker.settings import Settings
@@ -60,7 +61,17 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
     ordered = sorted((bucket, partition) for partition, part in taught.items() for bucket in part.buckets)
     weighed = [(taught[p].buckets[bucket], weight(bucket, now_ms, span_ms, half_life_ms)) for bucket, p in ordered]
     weights = settings.reward.weights
-    route = _route(weighed, settings, weights)
+    ridge = _ridge_sums(weighed, settings)
+    route = linucb.solve(
+        *ridge,
+        weights,
+        x_unit=1 / UNIT,
+        y_unit=1 / STEPS,
+        lam=settings.route.lam,
+        alpha=settings.route.alpha,
+        young_rounds=settings.route.young_rounds,
+        regularization=settings.route.regularization,
+    )
     intents, counts = _tally(weighed, "tool", Tally(len(lineage.arms.tool), 2))
     tool = thompson.posterior(
         counts[..., 0], counts[..., 1], settings.tool.alpha_prior, settings.tool.beta_prior, settings.tool.pooled_counts
@@ -74,21 +85,32 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
         created_at_ms=now_ms,
         lineage=settings.policy.lineage,
         lineage_fingerprint=lineage.fingerprint,
-        offsets={str(partition): part.next for partition, part in sorted(taught.items())},
+        offsets={partition: part.next for partition, part in sorted(taught.items())},
         features=lineage.features,
         features_fingerprint=lineage.features.fingerprint,
         arms=lineage.arms,
-        intents=intents,
-        classes=classes,
-        settings=settings,
+        intents=tuple(intents),
+        classes=tuple(classes),
+        cache_class=lineage.cache_class,
+        weights=dict(zip(COMPONENTS, weights.tolist(), strict=True)),
+        bounds=lineage.bounds,
+        exploration=Exploration.of(settings.route, settings.tool, settings.cache),
+        max_share=settings.quotas.max_share,
+        guardian=settings.guardian,
         counts={"episodes": sum(part.episodes for part in taught.values())},
         moments_digest=digest({str(partition): part.digest for partition, part in taught.items()}),
+        mean_reward={
+            "route": _means(lineage.arms.route, ridge.B[:, 0] / UNIT @ (weights / STEPS), ridge.n),
+            "tool": _means(lineage.arms.tool, counts[..., 0].sum(axis=0), counts.sum(axis=(0, 2))),
+            "cache": _means(lineage.arms.cache, total.sum(axis=0), n.sum(axis=0)),
+        },
     )
     return Snapshot(
         manifest,
         route_theta=route.theta,
         route_factor=route.factor,
         route_alpha=route.alpha,
+        route_noise=route.noise_variance,
         tool_a=tool[0],
         tool_b=tool[1],
         cache_mean=epsilon_greedy.means(n, total, settings.cache.pooled_counts),
@@ -96,26 +118,22 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
     )
 
 
-def _route(weighed: Iterable[tuple[Sums, float]], settings: Settings, weights: FloatArray) -> linucb.Solution:
-    lineage = settings.lineage
-    zero = Sums(lineage).route
-    n, G, B, Y = (np.zeros(part.shape) for part in (zero.n, zero.G, zero.B, zero.Y))
+class _RidgeSums(NamedTuple):
+    """Weighted `n` (K,), `G` (K, d, d), `B` (K, d, m) and `Y` (K, m, m)."""
+
+    n: FloatArray
+    G: FloatArray
+    B: FloatArray
+    Y: FloatArray
+
+
+def _ridge_sums(weighed: Iterable[tuple[Sums, float]], settings: Settings) -> _RidgeSums:
+    zero = Sums(settings.lineage).route
+    totals = _RidgeSums(*(np.zeros(part.shape) for part in (zero.n, zero.G, zero.B, zero.Y)))
     for sums, w in weighed:
-        for total, part in zip((n, G, B, Y), (sums.route.n, sums.route.G, sums.route.B, sums.route.Y), strict=True):
+        for total, part in zip(totals, (sums.route.n, sums.route.G, sums.route.B, sums.route.Y), strict=True):
             total += w * part
-    return linucb.solve(
-        n,
-        G,
-        B,
-        Y,
-        weights,
-        x_unit=1 / UNIT,
-        y_unit=1 / STEPS,
-        lam=settings.route.lam,
-        alpha=settings.route.alpha,
-        young_rounds=settings.route.young_rounds,
-        regularization=settings.route.regularization,
-    )
+    return totals
 
 
 def _tally(weighed: Iterable[tuple[Sums, float]], slot: str, empty: Tally) -> tuple[list[str], FloatArray]:
@@ -127,3 +145,8 @@ def _tally(weighed: Iterable[tuple[Sums, float]], slot: str, empty: Tally) -> tu
             rows[name] = rows[name] + w * row if name in rows else w * row
     names = sorted(rows)
     return names, np.array([rows[name] for name in names]).reshape(len(names), *empty.sums.shape[1:])
+
+
+def _means(arms: tuple[str, ...], total: FloatArray, n: FloatArray) -> dict[str, float]:
+    """What each arm has brought per turn: reward, or for a tool its success rate; an arm without turns is left out."""
+    return {arm: float(t / m) for arm, t, m in zip(arms, total, n, strict=True) if m > 0}

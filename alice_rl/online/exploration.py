@@ -256,10 +256,6 @@ def linear_thompson(means: Sequence[float], sds: Sequence[float]) -> list[float]
     it leaves; what the last arm has left is its own tail, in closed form. Error about 1e-10; tens of
     microseconds for three arms, growing with the square of the arms that compete.
 
-    References
-    ----------
-    Agrawal & Goyal (2013), "Thompson sampling for contextual bandits with linear payoffs".
-
     Examples
     --------
     >>> [round(p, 6) for p in linear_thompson([1.0, 0.0], [0.6, 0.8])]
@@ -288,10 +284,10 @@ def linear_thompson(means: Sequence[float], sds: Sequence[float]) -> list[float]
 
 
 def _add_node(
-    mass: list[float], arms: Sequence[tuple[float, float]], live: Sequence[int], t: float, weight: float
+    mass: list[float], arms: list[tuple[float, float]], live: list[int], t: float, w: float
 ) -> None:
     """Add one quadrature node's share of `f_k / F_k * prod_j F_j` to the mass of every arm in play."""
-    product, hazards = weight, []
+    product, hazards = w, []
     for k in live:
         mean, sd = arms[k]
         z = (t - mean) / sd

@@ -139,7 +139,7 @@ def solve(
     left = np.maximum(rr - np.einsum("kd,kd->k", b, theta), 0.0)  # (K,), the prior's cost included
     noise = np.where(n >= 2.0, left / np.maximum(n, 2.0), 1.0)
     if regularization == "evidence":
-        found = [maximise_evidence(*arm, lam=lam) for arm in zip(n, G, b, rr, strict=True)]
+        found = [maximise_evidence(*arm, lam) for arm in zip(n, G, b, rr, strict=True)]
         ridge, noise = np.array(found).reshape(-1, 2).T.copy()
         precision = np.repeat(ridge[:, None], d, axis=1)
         precision[:, 0] = lam  # an arm's mean reward is no reason to trust its features
@@ -176,12 +176,8 @@ def standardiser(G: FloatArray, scale_min: float = 0.0) -> FloatArray:
     G : ndarray, shape (K, d, d)
         `sum x x'` per arm, real units, `x[0] = 1`.
     scale_min : float
-        Columns are divided by `max(sd, scale_min)`; 0 is the plain z-score.
-
-    Returns
-    -------
-    ndarray, shape (d, d)
-        Lower triangular. Columns that are constant or were never seen keep scale 1 and shift 0.
+        Columns are divided by `max(sd, scale_min)`; 0 is the plain z-score. Columns that are constant or were
+        never seen keep scale 1 and shift 0.
 
     Notes
     -----
@@ -209,9 +205,7 @@ def standardiser(G: FloatArray, scale_min: float = 0.0) -> FloatArray:
     return T
 
 
-def maximise_evidence(
-    n: float, G: FloatArray, b: FloatArray, rr: float, *, lam: float
-) -> tuple[float, float]:
+def maximise_evidence(n: float, G: FloatArray, b: FloatArray, rr: float, lam: float) -> tuple[float, float]:
     """The ridge and noise variance that make one arm's rewards most probable, from its moments alone.
 
     Parameters
@@ -229,18 +223,17 @@ def maximise_evidence(
     Notes
     -----
     The bias is integrated out under a flat prior (restricted likelihood), or a reward far from 0 would pass
-    for noise. With `s` the eigenvalues of the centred `G`, `c` the centred `b` in its eigenbasis and `Q(lam)
-    = sum (r - mean)^2 - sum c^2 / (s + lam)`, the best noise variance is `Q / (n - 1)`, and then
+    for noise. With `s` the eigenvalues of the centred `G` and `c` the centred `b` in its eigenbasis,
 
+        Q = sum (r - mean)^2 - sum c^2 / (s + lam)
         log evidence = -(n - 1)/2 log Q - 1/2 sum log(1 + s / lam) - log(lam / weak prior)^2 / (2 sd^2)
 
-    up to a constant. One unknown: a grid that zooms in can neither diverge nor stop at a saddle, as the usual
-    fixed-point iteration can. The last term is a broad hyperprior that decides only while the data do not.
+    up to a constant, at the best noise variance, `Q / (n - 1)`. With one unknown, a grid that zooms in can
+    neither diverge nor stop at a saddle. The last term is a broad hyperprior, felt only while data are few.
 
     References
     ----------
-    Bishop (2006), "Pattern recognition and machine learning", eq. 3.86. Patterson & Thompson (1971),
-    "Recovery of inter-block information when block sizes are unequal".
+    Bishop (2006), "Pattern recognition and machine learning", eq. 3.86.
 
     Examples
     --------
@@ -287,11 +280,11 @@ def _inverse_factor(G: FloatArray, precision: FloatArray) -> FloatArray:
 def _cholesky(A: FloatArray) -> FloatArray:
     """Cholesky factor of `A`, with as little added to its diagonal as rounding has made necessary.
 
-    The sums are exact but `T G T'` cancels: what should be `lam` can come out below 0 by some `eps *
-    trace(A)`.
+    The sums are exact but `T G T'` cancels: what should be `lam` can fall below 0 by `eps * trace(A)`, times
+    the largest `mean^2 / variance` of a column, which `standardiser` bounds at 1e8.
     """
     ulp = float(np.finfo(np.float64).eps * np.trace(A))
-    for jitter in (0.0, 1.0, 1e2, 1e4):
+    for jitter in (0.0, 1.0, 1e2, 1e4, 1e6, 1e8):
         try:
             return np.asarray(np.linalg.cholesky(A + jitter * ulp * np.eye(len(A))), dtype=np.float64)
         except np.linalg.LinAlgError:

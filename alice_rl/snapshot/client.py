@@ -1,0 +1,369 @@
+"""What an orchestrator decides with: policies from Redis, distributions in process, decisions in microseconds.
+
+    client = PolicyClient.from_url("redis://127.0.0.1:6379/0")
+    decision = client.decide({"intent": "weather", "lang": "sv", "text_len": 34}, tools=["weather.lookup", "none"])
+    decision.route.arm, decision.route.p, decision.to_event()
+
+`decide` does no I/O and does not raise. A background thread (`refresher.py`) keeps the policies fresh; without Redis the last
+good ones stay, and before the first one the rules decide.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from time import monotonic, time_ns
+from types import TracebackType
+from typing import Any, Self
+
+from alice_rl.events import Context, Decision, PolicyStamp, SlotChoice
+from alice_rl.lineage import SLOTS, Arms
+from alice_rl.log import get_logger
+from alice_rl.online.exploration import draw, uniforms
+from alice_rl.snapshot.contexts import ContextReader
+from alice_rl.snapshot.fallbacks import Fallbacks
+from alice_rl.snapshot.format import Snapshot, digest, pack
+from alice_rl.snapshot.policy import Policy
+from alice_rl.snapshot.reader import HeadReader
+from alice_rl.snapshot.refresher import Refresher, SnapshotReader
+from alice_rl.snapshot.rules import Rules, RulesSettings
+from alice_rl.snapshot.serving import Loaded, Serving, split_choice
+from alice_rl.snapshot.uuid7 import uuid7
+
+__all__ = ["PolicyClient"]
+
+Offer = tuple[str, ...] | None
+
+_FALLBACK = PolicyStamp("fallback")
+_NO_CONTEXT = Context("")
+_ARM_LENGTH_MAX, _ARMS_MAX = 64, 256
+_ID_LENGTH_MAX, _SESSION_LENGTH_MAX = 128, 64
+_MS_2000, _MS_2100 = 946_684_800_000, 4_102_444_800_000
+_log = get_logger(__name__)
+
+
+class PolicyClient:
+    """Decides; may be shared between threads.
+
+    Parameters
+    ----------
+    reader : SnapshotReader, optional
+        Where policies come from; closed with the client. None decides by the rules alone, or by what `serve` is given.
+    policy : str
+        Name of the policy; it also salts the draws.
+    rules : Rules or RulesSettings, optional
+        What decides while no policy can.
+    arms : Arms, optional
+        The configured arms, for the rules before the first snapshot; without them, what is offered is believed.
+    signing_key : bytes or str, optional
+        With one, only snapshots that were signed with it are adopted.
+    poll_seconds : float
+        Mean time between two looks at the head; each lies within a third of it.
+
+    Notes
+    -----
+    Make the client after a fork: the refresher's thread does not live on in a child process, which would keep deciding by
+    the policy it was born with (`stats()["refreshing"]` is then False).
+    """
+
+    def __init__(
+        self,
+        reader: SnapshotReader | None = None,
+        policy: str = "alice",
+        *,
+        rules: Rules | RulesSettings | None = None,
+        arms: Arms | None = None,
+        signing_key: bytes | str | None = None,
+        poll_seconds: float = 0.75,
+    ) -> None:
+        self.policy = policy
+        self._salt = policy.encode()[:64]
+        self._rules = rules if isinstance(rules, Rules) else Rules(rules)
+        self._arms = arms
+        self._contexts = ContextReader()
+        self._fallbacks = Fallbacks()
+        self._lock = threading.Lock()
+        self._decided = 0
+        self._closed = False
+        self._serving: Serving | None = None
+        self._ready = threading.Event()
+        self._refresher: Refresher | None = None
+        if reader is not None:
+            key = signing_key.encode() if isinstance(signing_key, str) else signing_key
+            self._refresher = Refresher(reader, self._adopt, signing_key=key, poll_seconds=poll_seconds)
+            _log.info("client.started", policy=policy, poll_seconds=poll_seconds)
+            self._refresher.start()
+
+    @classmethod
+    def from_url(cls, url: str, policy: str = "alice", *, timeout_seconds: float = 0.5, **options: Any) -> Self:
+        """A client of the policies in a Redis; `options` as for the class.
+
+        Raises
+        ------
+        ConfigError
+            The URL cannot be used. A Redis that is away is no error: the rules decide until it comes.
+        """
+        return cls(HeadReader.from_url(url, policy, timeout_seconds=timeout_seconds), policy, **options)
+
+    @classmethod
+    def from_snapshot(
+        cls, snapshot: Snapshot, *, canary: Snapshot | None = None, canary_share: float = 0.0, **options: Any
+    ) -> Self:
+        """A client of one snapshot (and perhaps a canary), without Redis; `options` as for the class."""
+        client = cls(None, options.pop("policy", snapshot.manifest.policy), **options)
+        client._adopt(Serving(_loaded(snapshot), _loaded(canary) if canary is not None else None, canary_share))
+        return client
+
+    def decide(
+        self,
+        context: Mapping[str, Any],
+        tools: Iterable[str] | None = None,
+        *,
+        routes: Iterable[str] | None = None,
+        caches: Iterable[str] | None = None,
+        decision_id: str | None = None,
+        session_id: str | None = None,
+        ts_ms: int | None = None,
+    ) -> Decision:
+        """Decide all three slots of one turn.
+
+        Parameters
+        ----------
+        context : mapping
+            As on the wire. Bad values are dropped or clamped; without a usable intent the rules decide.
+        tools, routes, caches : iterable of str, optional
+            What is available now; all configured arms by default. Unknown names are passed over; where nothing known is
+            left, the rules decide the slot.
+        decision_id, session_id : str, optional
+            A new UUID (version 7), and none.
+        ts_ms : int, optional
+            The clock's time.
+
+        Returns
+        -------
+        Decision
+            What the worker accepts, in any case; `policy.stage` says who decided, `stats()` and the log say why.
+        """
+        serving = self._serving
+        known, mended = self._contexts.read(context)
+        now_ms = self._time(ts_ms)
+        decision_id = uuid7(now_ms) if decision_id is None else self._identity(decision_id, now_ms)
+        if session_id is not None:
+            session_id = self._session(session_id)
+        with self._lock:
+            self._decided += 1
+        if serving is None or known is None:
+            return self._fall_back(serving, known, mended, (routes, tools, caches), decision_id, session_id, now_ms)
+        if mended:
+            self._fallbacks.note("context_mended", detail=mended)
+        u_canary, u_route, u_tool, u_cache = uniforms(decision_id, self._salt)
+        if serving.canary is not None:
+            is_canary = u_canary < serving.canary_share
+            stamp = serving.canary_stamp if is_canary else serving.live_stamp
+            offers, us = (_offer(routes), _offer(tools), _offer(caches)), (u_route, u_tool, u_cache)
+            split = [
+                self._split(serving, is_canary, slot, known, offered, u)
+                for slot, offered, u in zip(SLOTS, offers, us, strict=True)
+            ]
+            return Decision(decision_id, now_ms, known, stamp, session_id, *split)
+        policy, state = serving.live.policy, known.guardian_state
+        menus = policy.menus
+        menu = menus["route"].get(None if routes is None else _offer(routes), state)
+        if menu is None or menu.unmet:
+            route = self._oddly("route", policy, known, _offer(routes), u_route)
+        else:
+            spread = policy.route_spread(known, menu)
+            route = spread.choices[draw(spread.pi, u_route)]
+        menu = menus["tool"].get(None if tools is None else _offer(tools), state)
+        if menu is None or menu.unmet:
+            tool = self._oddly("tool", policy, known, _offer(tools), u_tool)
+        else:
+            spread = policy.tool_spread(known, menu)
+            tool = spread.choices[draw(spread.pi, u_tool)]
+        menu = menus["cache"].get(None if caches is None else _offer(caches), state)
+        if menu is None or menu.unmet:
+            cache = self._oddly("cache", policy, known, _offer(caches), u_cache)
+        else:
+            spread = policy.cache_spread(known, menu)
+            cache = spread.choices[draw(spread.pi, u_cache)]
+        return Decision(decision_id, now_ms, known, serving.live_stamp, session_id, route, tool, cache)
+
+    @property
+    def version(self) -> int | None:
+        """Version of the live policy, None while the rules decide."""
+        return None if (serving := self._serving) is None else serving.live.version
+
+    @property
+    def digest(self) -> str | None:
+        """Digest of the live policy, None while the rules decide."""
+        return None if (serving := self._serving) is None else serving.live.digest
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Time since the live policy was adopted, None while the rules decide."""
+        return None if (serving := self._serving) is None else monotonic() - serving.adopted_at
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Whether a policy is loaded, waiting for it up to `timeout` seconds."""
+        return self._ready.wait(timeout)
+
+    def stats(self) -> dict[str, Any]:
+        """How things stand: policies, counts of decisions and of what fell back by reason, state of the refresher."""
+        serving = self._serving
+        counts = self._fallbacks.counts
+        canary = serving.canary if serving is not None else None
+        return {
+            "policy": self.policy,
+            "version": self.version,
+            "digest": self.digest,
+            "age_seconds": self.age_seconds,
+            "created_at_ms": serving.live.policy.manifest.created_at_ms if serving is not None else None,
+            "canary_version": canary.version if canary is not None else None,
+            "canary_share": serving.canary_share if serving is not None else 0.0,
+            "decisions_total": self._decided,
+            "fallbacks_total": sum(counts.values()),
+            "fallbacks": counts,
+            "last_fallback": self._fallbacks.last_reason,
+            **(self._refresher.stats() if self._refresher is not None else {"refreshing": False}),
+        }
+
+    def close(self) -> None:
+        """End the refresher and give its connections back. The client goes on deciding with what it has."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        if self._refresher is not None:
+            self._refresher.close()
+        total = sum(self._fallbacks.counts.values())
+        _log.info("client.closed", policy=self.policy, decisions_total=self._decided, fallbacks_total=total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _adopt(self, serving: Serving) -> None:
+        """Serve from now on; what the old policy was asked for lately is prepared first."""
+        old = self._serving
+        if old is not None:
+            for loaded in (serving.live, serving.canary):
+                if loaded is not None and loaded.policy is not old.live.policy:
+                    loaded.policy.warm(old.live.policy)
+        self._serving = serving
+        self._ready.set()
+
+    def _split(
+        self, serving: Serving, is_canary: bool, slot: str, context: Context, offered: Offer, u: float
+    ) -> SlotChoice:
+        """One slot while there is a canary."""
+        assert serving.canary is not None
+        live, canary = serving.live.policy, serving.canary.policy
+        mine, other = (canary, live) if is_canary else (live, canary)
+        menu = mine.menus[slot].get(offered, context.guardian_state)
+        if menu is None:
+            return self._by_rule(slot, mine, context, offered, canary=is_canary)
+        if menu.unmet:
+            self._fallbacks.note("guardian_unmet", slot=slot, detail=str(context.guardian_state))
+        return split_choice(slot, context, mine.spread(slot, context, menu), other, offered, u, is_canary)
+
+    def _oddly(self, slot: str, policy: Policy, context: Context, offered: Offer, u: float) -> SlotChoice:
+        """One slot where nothing known was offered, or where the guardian's restriction had to be passed over."""
+        menu = policy.menus[slot].get(offered, context.guardian_state)
+        if menu is None:
+            return self._by_rule(slot, policy, context, offered)
+        self._fallbacks.note("guardian_unmet", slot=slot, detail=str(context.guardian_state))
+        spread = policy.spread(slot, context, menu)
+        return spread.choices[draw(spread.pi, u)]
+
+    def _by_rule(
+        self, slot: str, policy: Policy, context: Context, offered: Offer, canary: bool | None = None
+    ) -> SlotChoice:
+        """One slot by the rules inside a policy's decision: the only arm there is, with certainty."""
+        self._fallbacks.note("arms_unknown", slot=slot, detail=", ".join(map(repr, offered or ())))
+        everything = policy.menus[slot].get(None, context.guardian_state)
+        assert everything is not None
+        arm = self._rules.choose(slot, context.intent, everything.arms)
+        return SlotChoice(arm, (arm,), 1.0, 1.0, None if canary is None else 1.0)
+
+    def _fall_back(
+        self,
+        serving: Serving | None,
+        context: Context | None,
+        mended: str,
+        offers: tuple[Iterable[str] | None, ...],
+        decision_id: str,
+        session_id: str | None,
+        ts_ms: int,
+    ) -> Decision:
+        """The whole turn by the rules."""
+        reason = "not_loaded" if serving is None else "context_unusable"
+        self._fallbacks.note(reason, detail=mended)
+        context = _NO_CONTEXT if context is None else context
+        arms = self._arms if serving is None else serving.live.policy.manifest.arms
+        choices = []
+        for slot, offer in zip(SLOTS, offers, strict=True):
+            available = _believed(_offer(offer), None if arms is None else getattr(arms, slot))
+            if serving is not None:
+                menu = serving.live.policy.menus[slot].get(available or None, context.guardian_state)
+                available = menu.arms if menu is not None else available
+            arm = self._rules.choose(slot, context.intent, available)
+            choices.append(SlotChoice(arm, available or (arm,)))
+        return Decision(decision_id, ts_ms, context, _FALLBACK, session_id, *choices)
+
+    def _time(self, ts_ms: object) -> int:
+        if ts_ms is not None:
+            if type(ts_ms) is int and _MS_2000 <= ts_ms < _MS_2100:
+                return ts_ms
+            self._fallbacks.note("time_replaced", detail=repr(ts_ms)[:64])
+        return time_ns() // 1_000_000
+
+    def _identity(self, decision_id: object, ts_ms: int) -> str:
+        if type(decision_id) is str and 0 < len(decision_id) <= _ID_LENGTH_MAX and _is_utf8(decision_id):
+            return decision_id
+        self._fallbacks.note("id_replaced", detail=repr(decision_id)[:64])
+        return uuid7(ts_ms)
+
+    def _session(self, session_id: object) -> str | None:
+        if type(session_id) is str and len(session_id) <= _SESSION_LENGTH_MAX and _is_utf8(session_id):
+            return session_id
+        self._fallbacks.note("session_dropped", detail=repr(session_id)[:64])
+        return None
+
+
+def _loaded(snapshot: Snapshot) -> Loaded:
+    return Loaded(Policy(snapshot), snapshot.manifest.version, digest(pack(snapshot)))
+
+
+def _offer(arms: object) -> Offer:
+    """What a caller says is available, as names: whatever is not one is left out."""
+    if arms is None:
+        return None
+    if isinstance(arms, str):
+        return (arms,)
+    try:
+        return tuple([arm for arm in arms if type(arm) is str])  # type: ignore[attr-defined]
+    except Exception:  # not iterable, or an iterator that fails: nothing usable was offered
+        return ()
+
+
+def _believed(offered: Offer, arms: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The arms the rules choose from: what is offered and configured, else what is configured, else anything (empty)."""
+    if arms is not None:
+        return tuple([arm for arm in arms if offered is not None and arm in offered]) or arms
+    names = dict.fromkeys(offered or ())
+    return tuple([n for n in names if 0 < len(n) <= _ARM_LENGTH_MAX and _is_utf8(n)])[:_ARMS_MAX]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text can go on the wire: a lone surrogate cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""The worker on a real broker and a real Redis: what it learns, what it sets aside, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from alice_rl.errors import ConfigError, DependencyError
+from alice_rl.kafka import KafkaSettings
+from alice_rl.shard import Shard
+from alice_rl.slots import ToolSettings
+from alice_rl.snapshot.connection import RedisSettings
+from alice_rl.snapshot.format import unpack
+from alice_rl.snapshot.store import Store
+from tests.conftest import MakeTopic
+from tests.logs import TOOLS, records, turn, turns
+from tests.services import KafkaBroker, MockBroker
+from tests.streams import eventually, produce, read_log, shard_digests
+from worker.service import Worker
+from worker.settings import Settings, SnapshotSettings, WorkerSettings
+
+Broker = KafkaBroker | MockBroker
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(kafka: Broker, redis_url: str, make_topic: MakeTopic) -> MakeSettings:
+    """A factory of settings for a fresh topic, group and database."""
+
+    def make(partitions: int = 2, **sections: Any) -> Settings:
+        topic = make_topic(partitions)
+        dead = f"{topic}.dead"
+        kafka.create_topic(dead, 1)
+        defaults: dict[str, Any] = {
+            "kafka": KafkaSettings(
+                bootstrap_servers=kafka.bootstrap, topic=topic, dead_letter_topic=dead, group_id=topic, fetch_wait_ms=20
+            ),
+            "redis": RedisSettings(url=redis_url),
+            "tool": ToolSettings(arms=TOOLS),
+            "worker": WorkerSettings(checkpoint_interval_seconds=0.1, publish_interval_seconds=0.1),
+        }
+        return Settings(**defaults | sections)
+
+    return make
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker that runs beside the test, and drains at the end."""
+    worker = Worker(settings)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await task
+
+
+def folded(worker: Worker) -> int:
+    """Records that Redis has from this worker."""
+    return sum(holding.stored_next or 0 for holding in worker.holdings.values())
+
+
+async def test_learns_publishes_and_drains(make_settings: MakeSettings) -> None:
+    """What is produced is learned exactly, published as a verified snapshot, and checkpointed on the way out."""
+    settings = make_settings(partitions=3)
+    await produce(settings.kafka, turns(500, seed=1))
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 500)
+    expected = {}
+    for partition, log in (await read_log(settings.kafka)).items():
+        shard = Shard(settings.lineage)
+        shard.feed(log)
+        expected[partition] = shard.digest()
+    assert await shard_digests(settings) == expected
+    store = Store.from_settings(settings.redis)
+    head = await store.read_head()
+    assert head.live == head.seq >= 1
+    assert sum(head.offsets.values()) == 500
+    blob = await store.get_snapshot(head.live)
+    assert blob is not None
+    assert unpack(blob).manifest.counts["episodes"] == 500
+    await store.close()
+
+
+async def test_bad_records_go_to_the_dead_letters(make_settings: MakeSettings) -> None:
+    """Each rejected record arrives with its bytes, its place and its reason, and the good ones beside it are learned."""
+    settings = make_settings(partitions=1)
+    huge = b'{"type":"turn","pad":"' + b"x" * 900_000 + b'"}'
+    log = records([turn("a"), b"garbage", huge, turn("b", route={"arm": "mikro", "p": 1.0, "available": ["mikro"]}), turn("c")])
+    await produce(settings.kafka, log)
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 5)
+        assert worker.holdings[0].shard.counts["episodes"] == 2
+    dead = await dead_letters(settings.kafka, 3)
+    assert [dict(d.headers)["reason"] for d in dead] == [b"malformed_json", b"too_large", b"unknown_arm"]
+    assert [d.key.decode() for d in dead] == [f"{settings.kafka.topic}:0:{offset}" for offset in (1, 2, 3)]
+    assert dead[0].value == b"garbage"
+    assert dict(dead[1].headers)["truncated"] == b"true"
+
+
+async def dead_letters(kafka: KafkaSettings, count: int) -> list[Any]:
+    """The first records of the dead-letter topic."""
+    consumer = AIOKafkaConsumer(kafka.dead_letter_topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        return [await asyncio.wait_for(consumer.getone(), 10) for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+async def test_goes_on_where_it_stopped(make_settings: MakeSettings) -> None:
+    """A second worker goes on at the checkpoint, joins halves across the stop, and counts nothing twice."""
+    settings = make_settings(partitions=1)
+    log = turns(200, seed=2, split=True)
+    await produce(settings.kafka, log[:201])  # stops between a decision and its outcome
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 201)
+    await produce(settings.kafka, log[201:])
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 400)
+        assert worker.holdings[0].shard.counts["episodes"] == 200
+    whole = Shard(settings.lineage)
+    whole.feed((await read_log(settings.kafka))[0])
+    assert await shard_digests(settings) == {0: whole.digest()}
+
+
+async def test_another_structure_is_refused(make_settings: MakeSettings) -> None:
+    """A lineage keeps its structure: a worker with other arms is told to take a new lineage."""
+    settings = make_settings(partitions=1)
+    async with running(settings) as worker:
+        await eventually(lambda: worker.holdings)
+    other = msgspec.structs.replace(settings, tool=ToolSettings(arms=("none",)))
+    with pytest.raises(ConfigError, match="lineage 'main'"):
+        await Worker(other).run()
+
+
+async def test_missing_topic_and_broker_are_told(make_settings: MakeSettings) -> None:
+    """A start without topic or broker gives up after its time, and says what to check."""
+    settings = make_settings(partitions=1)
+    for changes, code in (({"topic": "no-such-topic"}, "topic_missing"), ({"bootstrap_servers": "127.0.0.1:1"}, "kafka_unreachable")):
+        kafka = msgspec.structs.replace(settings.kafka, start_timeout_seconds=0.5, **changes)
+        with pytest.raises(DependencyError) as caught:
+            await Worker(msgspec.structs.replace(settings, kafka=kafka)).run()
+        assert caught.value.code == code
+        assert caught.value.hint
+
+
+async def test_snapshots_are_signed(make_settings: MakeSettings) -> None:
+    """With a key configured, what the worker publishes is signed with it."""
+    settings = make_settings(partitions=1, snapshot=SnapshotSettings(signing_key="s3cret"))
+    await produce(settings.kafka, turns(20))
+    store = Store.from_settings(settings.redis)
+    async with running(settings) as worker:
+        await eventually(lambda: worker.publisher.version)
+    blob = await store.get_snapshot((await store.read_head()).live or 0)
+    await store.close()
+    assert blob is not None
+    assert unpack(blob, b"s3cret").manifest.policy == "alice"
