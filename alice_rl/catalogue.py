@@ -118,8 +118,7 @@ _PARTITIONS = (
         "partition.mismatched",
         "error",
         "partition next reason",
-        "The topic is not the one that the checkpoint was made from (recreated?): start a new lineage "
-        "and replay.",
+        "The topic is not the one that the checkpoint was made from (recreated?): start a new lineage and replay.",
     ),
     _alert(
         "record.skipped",
@@ -132,8 +131,7 @@ _PARTITIONS = (
         "checkpoint.failed",
         "warning",
         "partitions error retry_seconds",
-        "Learning goes on in memory but would be re-read after a restart: check that Redis is up and "
-        "has memory.",
+        "Learning goes on in memory but would be re-read after a restart: check that Redis is up and has memory.",
     ),
     _watch(
         "offset.commit_failed",
@@ -162,8 +160,7 @@ _EVENTS = (
         "dead_letter.failed",
         "warning",
         "topic partition offset reason error dropped_total",
-        "Rejected records are counted but not kept: check that the dead-letter topic exists and may be "
-        "written.",
+        "Rejected records are counted but not kept: check that the dead-letter topic exists and may be written.",
     ),
     _watch(
         "clock.jumped",
@@ -175,8 +172,7 @@ _EVENTS = (
         "joiner.overflowed",
         "warning",
         "partition open_decisions open_decisions_max dropped_total",
-        "More decisions wait for outcomes than may be kept: outcomes are missing, or raise the limit in "
-        "[join].",
+        "More decisions wait for outcomes than may be kept: outcomes are missing, or raise the limit in [join].",
     ),
     _watch(
         "vocabulary.overflowed",
@@ -208,8 +204,7 @@ _SNAPSHOTS = (
         "snapshot.refused",
         "warning",
         "version digest reason detail",
-        "The last good policy stays in use: corrupt bytes, a newer format, another feature spec or a "
-        "wrong signature.",
+        "The last good policy stays in use: corrupt bytes, a newer format, another feature spec or a wrong signature.",
     ),
     _watch(
         "head.read_failed",
@@ -234,8 +229,7 @@ _SNAPSHOTS = (
         "decision.fell_back",
         "warning",
         "reason slot detail fallbacks_total suppressed",
-        "The rules decided: nothing was loaded yet, or the context or the arms were unusable. The line "
-        "is sampled.",
+        "The rules decided: nothing was loaded yet, or the context or the arms were unusable. The line is sampled.",
     ),
     _quiet("client.started", "info", "policy poll_seconds"),
     _quiet("client.closed", "info", "policy decisions_total fallbacks_total"),
@@ -254,8 +248,7 @@ _DEPENDENCIES = (
         "redis.unreachable",
         "warning",
         "address error attempts retry_seconds",
-        "Nothing is checkpointed or published until it is back; clients keep their policy. Run "
-        "`alice-rl doctor`.",
+        "Nothing is checkpointed or published until it is back; clients keep their policy. Run `alice-rl doctor`.",
     ),
     _watch(
         "redis.awaited",

@@ -1,9 +1,10 @@
 """The log's own clock: event time, read off one partition's records in their order.
 
-Time is what the events say, never what a machine says, so that a replay tells the same time as the live run did. Producers'
-clocks are not trusted singly: a record further than `horizon_ms` from the clock is an *outlier*. Ahead of it, its time is
-clamped to the clock; behind it, the record is late. Only when `CONFIRMATIONS` outliers in a row agree on a side is it the clock that was wrong,
-and it moves to the nearest of them: a silent night is crossed after a few records, and one bad clock among many moves nothing.
+Time is what the events say, never what a machine says, so that a replay tells the same time as the live run did.
+Producers' clocks are not trusted singly: a record further than `horizon_ms` from the clock is an *outlier*. Ahead of the
+clock, its time is clamped to it; behind it, the record is late. Only when `CONFIRMATIONS` outliers in a row agree on a
+side is it the clock that was wrong, and it moves to the nearest of them: a silent night is crossed after a few records,
+and one bad clock among many moves nothing.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class ClockState(Struct, frozen=True, array_like=True):
 class Readings(NamedTuple):
     """What the clock made of a batch, per record.
 
-    `times` (N,) event time to use; `now` (N,) the clock after the record; `late` (N,) bool; `clamped`, how many times were
-    clamped; `set_back`, positions at which the clock was set back.
+    `times` (N,) event time to use; `now` (N,) the clock after the record; `late` (N,) bool; `clamped`, how many times
+    were clamped; `set_back`, positions at which the clock was set back.
     """
 
     times: IntArray
@@ -81,7 +82,8 @@ class Clock:
 
         Notes
         -----
-        The outcome does not depend on where the log is cut into batches. The common case, no outlier, is four array operations.
+        The outcome does not depend on where the log is cut into batches. The common case, no outlier, is four array
+        operations.
         """
         if not self.started and len(ts_ms):
             self.start(int(ts_ms[0]))

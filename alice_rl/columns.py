@@ -26,8 +26,8 @@ _PAIRS = np.triu_indices(len(COMPONENTS))
 class Columns(NamedTuple):
     """A batch of N episodes as arrays. An arm of -1 is a slot that the turn did not use, or that it teaches nothing.
 
-    `ts_ms` (N,); `design` N rows; `y` (N, m); `route`, `tool`, `cache` (N,) arms; `tool_good` (N,) bool; `intents` and `classes`,
-    the names of the rows in the tallies.
+    `ts_ms` (N,); `design` N rows; `y` (N, m); `route`, `tool`, `cache` (N,) arms; `tool_good` (N,) bool; `intents` and
+    `classes`, the names of the rows in the tallies.
     """
 
     ts_ms: IntArray
@@ -74,8 +74,8 @@ class Columnar:
 
         Notes
         -----
-        A turn that the cache answered ran neither route nor tool: it teaches the cache alone, unless `hits_teach_all`. A turn that used
-        no tool judges the arm it chose, "none" as a rule, by whether the turn succeeded.
+        A turn that the cache answered ran neither route nor tool: it teaches the cache alone, unless `hits_teach_all`.
+        A turn that used no tool judges the arm it chose, "none" as a rule, by whether the turn succeeded.
         """
         decisions, times, outcomes = zip(*episodes, strict=True)
         contexts = [d.context for d in decisions]
@@ -123,9 +123,7 @@ def add(sums: Sums, columns: Columns, rows: npt.NDArray[np.intp] | slice) -> Non
         sums.cache.add(_pick(columns.classes, rows, used), cache[used], values)
 
 
-def _add_route(
-    sums: Sums, columns: Columns, route: IntArray, rows: npt.NDArray[np.intp] | slice, y: IntArray
-) -> None:
+def _add_route(sums: Sums, columns: Columns, route: IntArray, rows: npt.NDArray[np.intp] | slice, y: IntArray) -> None:
     used = np.flatnonzero(route >= 0)
     if len(used):
         table, codes, numerics, at = columns.design

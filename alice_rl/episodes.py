@@ -1,15 +1,15 @@
 """Events to episodes: a decision and what became of it, joined by id inside a window of the log.
 
-The rules of the join. Each looks no further back than one window, so that the joiner's state is a function of the last two
-windows of the log, and re-reading these after a restart rebuilds it without any storage of its own:
+The rules of the join. Each looks no further back than one window, so that the joiner's state is a function of the last
+two windows of the log, and re-reading these after a restart rebuilds it without any storage of its own:
 
 1. The window of a record reaches back `horizon_ms` on the log's clock, and `records_max` offsets, whichever is shorter.
-2. A decision is a *duplicate* when a decision of the same id is in its window; the newest copy stands for it from then on.
+2. A decision is a *duplicate* when a decision of the same id is in its window; the newest copy then stands for it.
 3. An outcome is a *duplicate* when an outcome of the same id is in its window, or its decision has one already.
-4. A decision and an outcome of one id make an episode when the second of them arrives, in either order: the first outcome wins,
-   and an outcome serves one decision only.
+4. A decision and an outcome of one id make an episode when the second of them arrives, in either order: the first
+   outcome wins, and an outcome serves one decision only.
 5. A whole turn is its decision followed by its outcome.
-6. A decision that leaves the window without an outcome is *missing* its outcome: dropped, or scored by `missing_outcome`.
+6. A decision that leaves the window without an outcome is *missing* it: it is dropped, or scored by `missing_outcome`.
    An outcome that leaves it without a decision is *unmatched*.
 """
 
@@ -65,7 +65,7 @@ class Episode(NamedTuple):
 
 
 class _Entry:
-    """What the window holds of one id: offsets of its newest decision and outcome (-1: none), and the half that still waits."""
+    """What the window holds of one id: offsets of its newest decision and outcome (-1: none), and the waiting half."""
 
     __slots__ = ("decided_at", "ended_at", "open", "waiting")
 
@@ -108,7 +108,9 @@ class Joiner:
         """Take in the events of a batch (none of them late); the episodes that this completes."""
         cut = 0
         for position in (*readings.set_back, len(events)):
-            self._join(events[cut:position], offsets[cut:position], readings.times[cut:position], readings.now[cut:position])
+            self._join(
+                events[cut:position], offsets[cut:position], readings.times[cut:position], readings.now[cut:position]
+            )
             if position < len(events):  # a clock that was set back cannot vouch for what it saw before
                 self._leave(len(self._offsets), int(offsets[position]))
                 self._left_now = 0

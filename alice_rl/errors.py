@@ -6,7 +6,8 @@
     |-- ConfigError       the configuration is wrong: exit code 2, names the key and the nearest valid one
     `-- DependencyError   Kafka or Redis is away or unfit: bounded retry, then exit code 3
 
-Late, duplicate and unmatched events are results of the join, not errors. Anything else that is raised is a bug and crashes.
+Late, duplicate and unmatched events are results of the join, not errors. Anything else that is raised is a bug and
+crashes.
 """
 
 from __future__ import annotations

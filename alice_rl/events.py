@@ -2,8 +2,8 @@
 
     bytes -> Decision | Outcome | Turn       (JSON objects told apart by their field "type")
 
-A record is decoded and validated in one pass, in C. What is wrong with a bad one is said with the path inside the record and a
-stable reason code; it never becomes an exception above `decode`.
+A record is decoded and validated in one pass, in C. What is wrong with a bad one is said with the path inside the
+record and a stable reason code; it never becomes an exception above `decode`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PolicyStamp(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class SlotChoice(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The arm drawn in one slot, from which arms, with what probability `p` (also under the live policy and the canary)."""
+    """The arm drawn in one slot, from which arms, and with what probability: served, under live, under the canary."""
 
     arm: Name
     available: Arms
@@ -159,7 +159,7 @@ class Turn(_Decided, frozen=True, gc=False, kw_only=True, tag_field="type", tag=
 
 Event = Decision | Outcome | Turn
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 encode = msgspec.json.Encoder().encode
 """Bytes of an event, as they go on the wire."""
 

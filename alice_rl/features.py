@@ -1,14 +1,14 @@
 """Context to feature vector `x`: hashed categoricals and quantised numerics, the same integers for learner and client.
 
-    x = [1 | signed hashing of categoricals and interactions (feature_dim) | value and missing-indicator of each numeric]
+    x = [1 | signed hashes of categoricals and interactions (feature_dim) | value and missing-indicator per numeric]
 
 Every entry is an integer in units of 1/256, clipped to |x| <= 16, so that sums of products are sums of integers. A row
-splits into a *static* part, which depends on the categoricals and on which numerics are missing and is looked up, and the
-few numerics that differ from turn to turn. Learner and client share this one module, and the spec's fingerprint travels in
-every snapshot: train/serve skew has nowhere to live.
+splits into a *static* part, which depends on the categoricals and on which numerics are missing and is looked up, and
+the few numerics that differ from turn to turn. Learner and client share this one module, and the spec's fingerprint
+travels in every snapshot: train/serve skew has nowhere to live.
 
-Only what is known before the decision can be a feature: the numerics named here are fields of `Context`, and this turn's own
-latency, cost and arms are not.
+Only what is known before the decision can be a feature: the numerics named here are fields of `Context`, and this
+turn's own latency, cost and arms are not.
 """
 
 from __future__ import annotations
@@ -236,7 +236,8 @@ class Featuriser:
 
         Notes
         -----
-        The table of static parts outlives the batch: an assistant has some hundreds of them, so that a row costs one look-up.
+        The table of static parts outlives the batch: an assistant has some hundreds of them, so that a row costs one
+        look-up.
         """
         if len(self._codes) > _STATIC_ROWS_MAX:
             self._codes.clear()
@@ -253,7 +254,9 @@ class Featuriser:
                 numerics[:, i] = np.searchsorted(levels, column, side="right")
         numerics[missing.T] = 0
         known, code = self._codes, self._code
-        keys = [(c.intent, c.lang, c.guardian_state, mask) for c, mask in zip(contexts, self._masks(missing), strict=True)]
+        keys = [
+            (c.intent, c.lang, c.guardian_state, mask) for c, mask in zip(contexts, self._masks(missing), strict=True)
+        ]
         codes = np.array([known[key] if key in known else code(key) for key in keys], dtype=np.int64)
         return Design(self._table, codes, numerics, self.columns)
 
@@ -305,8 +308,9 @@ def _log1p_levels() -> list[float]:
 
     Notes
     -----
-    Comparing with fixed thresholds keeps the integer features bit-identical on every machine: `log1p` itself may differ in the
-    last place between a C library and a vector unit. The thresholds come from decimal arithmetic, which rounds the same everywhere.
+    Comparing with fixed thresholds keeps the integer features bit-identical on every machine: `log1p` itself may
+    differ in the last place between a C library and a vector unit. The thresholds come from decimal arithmetic, which
+    rounds the same everywhere.
     """
     with localcontext() as context:
         context.prec = 40

@@ -1,7 +1,7 @@
 """Records to events: decode each, check what it says against the lineage's arms, and set aside what cannot be learned.
 
-Nothing that a producer can write stops the fold. A rejected record is returned with its offset, its bytes, and a reason code out of
-`alice_rl.events.REASONS`; the records beside it are learned.
+Nothing that a producer can write stops the fold. A rejected record is returned with its offset, its bytes, and a
+reason code out of `alice_rl.events.REASONS`; the records beside it are learned.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "SCRAM-SHA-512"
     sasl_username: Annotated[str, Meta(description="user for SASL")] = ""
     sasl_password: Annotated[str, Meta(extra=SECRET, description="password for SASL; by environment or file only")] = ""
-    fetch_wait_ms: Annotated[int, Meta(ge=1, le=10_000, description="how long the broker may hold back a small fetch")] = 100
+    fetch_wait_ms: Annotated[
+        int, Meta(ge=1, le=10_000, description="how long the broker may hold back a small fetch")
+    ] = 100
     partition_fetch_bytes: Annotated[
         int, Meta(ge=65_536, le=64 << 20, description="bytes fetched at once from one partition")
     ] = 1 << 20

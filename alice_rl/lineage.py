@@ -1,7 +1,8 @@
 """What a lineage of learning is defined by: change any of it, and the sums mean something else.
 
-Two workers may add to the same sums only when their lineages have the same fingerprint. Reward weights, exploration, half-life and
-everything else that is applied when a policy is solved are not part of it: they change by publishing, without a replay.
+Two workers may add to the same sums only when their lineages have the same fingerprint. Reward weights, exploration,
+half-life and everything else that is applied when a policy is solved are not part of it: they change by publishing,
+without a replay.
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ SECRET_MARK = "***"
 """What stands in place of a secret, wherever one would be shown."""
 
 _LIBRARY = "alice_rl"
-_SECRET_WORDS = frozenset(
-    {"credentials", "hmac", "key", "passphrase", "passwd", "password", "sasl", "secret", "token"}
-)
+_SECRET_WORDS = frozenset({"credentials", "hmac", "key", "passphrase", "passwd", "password", "sasl", "secret", "token"})
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z0-9]*")
 _USERINFO = re.compile(r"(?<=://)[^\s\"',]*@")
 _PARAMETER = re.compile(r"(?i)([?&][\w.-]*(?:password|secret|token|key)=)[^&\s\"',]+")
@@ -193,9 +191,7 @@ class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-            _library_log.warning(
-                "library.logged", library=record.name, message=text, exc_info=record.exc_info
-            )
+            _library_log.warning("library.logged", library=record.name, message=text, exc_info=record.exc_info)
         except Exception:  # as every handler of the standard library: a log line must not end the program
             self.handleError(record)
 

@@ -68,16 +68,18 @@ class RewardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     -0.002
     """
 
-    preset: Annotated[
-        Literal["balanced", "speed", "cost", "quality"], Meta(description="weights to start from")
-    ] = "balanced"
+    preset: Annotated[Literal["balanced", "speed", "cost", "quality"], Meta(description="weights to start from")] = (
+        "balanced"
+    )
     success: Annotated[float | None, Meta(description="weight of a completed task; unset: the preset's")] = None
     tool_ok: Annotated[float | None, Meta(description="weight of a tool that did its job")] = None
     latency_ms: Annotated[float | None, Meta(description="weight of a millisecond (negative)")] = None
     cost_usd: Annotated[float | None, Meta(description="weight of a dollar (negative)")] = None
     cache_hit: Annotated[float | None, Meta(description="weight of a cache hit")] = None
     guardian_flag: Annotated[float | None, Meta(description="weight of a guardian's objection (negative)")] = None
-    latency_ms_max: Annotated[float, Meta(gt=0, le=30_000, description="latency is clipped here; part of the lineage")] = 30_000.0
+    latency_ms_max: Annotated[
+        float, Meta(gt=0, le=30_000, description="latency is clipped here; part of the lineage")
+    ] = 30_000.0
     cost_usd_max: Annotated[float, Meta(gt=0, le=1, description="cost is clipped here; part of the lineage")] = 1.0
 
     def __post_init__(self) -> None:
@@ -115,7 +117,8 @@ def components(outcomes: Sequence[OutcomeLike], bounds: RewardBounds) -> npt.NDA
     y[5] = [o.guardian_flag for o in outcomes]
     np.minimum(y[2], bounds.latency_ms_max, out=y[2])
     np.minimum(y[3], bounds.cost_usd_max, out=y[3])
-    return np.rint(y.T * STEPS).astype(np.int64)
+    fixed_point: npt.NDArray[np.int64] = np.rint(y.T * STEPS).astype(np.int64)
+    return fixed_point
 
 
 def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
@@ -124,7 +127,7 @@ def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
     Examples
     --------
     >>> from alice_rl.events import Outcome
-    >>> turn = Outcome("d-1", 0, success=True, latency_ms=640.5, cost_usd=0.0008, cache_hit=False, guardian_flag=False, tool_ok=True)
+    >>> turn = Outcome("d", 0, True, 640.5, 0.0008, cache_hit=False, guardian_flag=False, tool_ok=True)
     >>> round(reward(turn, RewardSettings()), 4)
     2.3591
     """

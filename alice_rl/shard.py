@@ -2,8 +2,9 @@
 
     records --intake--> events --clock--> times --joiner--> episodes --columnar--> columns --add--> sums per bucket
 
-A shard is a pure function of a prefix of its partition's log and of the lineage: not of batches, restarts, rebalances, or of any clock but the
-log's own. Its sums at offset `next` have the same bytes whoever folded them, and however often they were interrupted.
+A shard is a pure function of a prefix of its partition's log and of the lineage: not of batches, restarts, rebalances,
+or of any clock but the log's own. Its sums at offset `next` have the same bytes whoever folded them, and however often
+they were interrupted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Mark(Struct, frozen=True):
 
 
 class ShardState(Struct, frozen=True):
-    """A checkpoint without its buckets: where to go on, what to re-read first, and what else the log has fixed by then."""
+    """A checkpoint without its buckets: where to go on, what to re-read first, and what else the log has fixed."""
 
     next: int
     low: Mark
@@ -98,7 +99,7 @@ class Shard:
 
     @classmethod
     def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
-        """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it only rebuilds its joiner."""
+        """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner."""
         shard = cls(lineage, state.low)
         shard.next, shard.tail = state.next, state.tail
         shard.counts.update(state.counts)
@@ -235,7 +236,7 @@ class Shard:
 def _on_time(events: list[Event], offsets: IntArray, readings: Readings) -> tuple[list[Event], IntArray, Readings]:
     """The same without the late records; where the clock was set back moves to the next record that is left."""
     keep = ~readings.late
-    before = np.cumsum(keep) - keep
+    before: IntArray = np.cumsum(keep) - keep
     set_back = tuple(int(before[position]) for position in readings.set_back)
     kept = [event for event, on_time in zip(events, keep.tolist(), strict=True) if on_time]
     return kept, offsets[keep], Readings(readings.times[keep], readings.now[keep], readings.late[keep], 0, set_back)

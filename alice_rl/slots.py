@@ -1,7 +1,8 @@
 """How each slot learns and explores: the config sections `route`, `tool`, `cache`, `quotas` and `guardian`.
 
-All of it is applied when a policy is solved or a decision is drawn, so changing it is a publication, not a replay; the arms
-alone are part of the lineage. The snapshot carries what decisions need, so every client draws from the same distribution.
+All of it is applied when a policy is solved or a decision is drawn, so changing it is a publication, not a
+replay; the arms alone are part of the lineage. The snapshot carries what decisions need, so every client
+draws from the same distribution.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ __all__ = [
 RouteRule = Literal["ucb", "thompson", "igw"]
 
 Floor = Annotated[
-    float, Meta(gt=0, le=1, description="share of turns spread evenly over the available arms: what makes turns evidence")
+    float,
+    Meta(gt=0, le=1, description="share of turns spread evenly over the available arms: what makes turns evidence"),
 ]
 ArmName = Annotated[str, Meta(min_length=1, max_length=64)]
 

@@ -5,8 +5,8 @@
         ...
         emitter.emit(outcome_of(decision, success=True, latency_ms=640.5))
 
-`emit` only queues. Events wait in a bounded queue while Kafka is away; beyond the bound they are dropped and counted, because an
-assistant that stops answering is worse than a turn that teaches nothing.
+`emit` only queues. Events wait in a bounded queue while Kafka is away; beyond the bound they are dropped and counted,
+because an assistant that stops answering is worse than a turn that teaches nothing.
 """
 
 from __future__ import annotations
@@ -95,7 +95,11 @@ class Emitter:
             No broker answers.
         """
         self._producer = AIOKafkaProducer(
-            **self._settings.connection(), compression_type=self._compression, linger_ms=20, acks="all", enable_idempotence=True
+            **self._settings.connection(),
+            compression_type=self._compression,
+            linger_ms=20,
+            acks="all",
+            enable_idempotence=True,
         )
         try:
             await self._producer.start()
@@ -172,5 +176,3 @@ class Emitter:
         self.dropped += 1
         if self.dropped & (self.dropped - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood is one line per doubling
             logger.warning("event.dropped", reason=reason, dropped_total=self.dropped)
-
-

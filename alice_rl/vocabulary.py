@@ -1,4 +1,4 @@
-"""Names that have rows of their own: intents and query classes, in the order in which the log brought them, up to a bound."""
+"""Names that have rows of their own: intents and query classes, in the log's order, up to a bound."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ OTHER = "*"
 class Vocabulary:
     """A bounded set of names, grown in log order.
 
-    A name is admitted when a decision with it is first read, not when its episode completes: only the former happens in an order that
-    the log fixes. So the set is part of the checkpoint.
+    A name is admitted when a decision with it is first read, not when its episode completes: only the former happens
+    in an order that the log fixes. So the set is part of the checkpoint.
 
     Parameters
     ----------

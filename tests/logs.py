@@ -84,7 +84,11 @@ def turns(count: int, seed: int = 1, *, step_ms: int = 1000, split: bool = False
 
 def _random_turn(rng: random.Random, decision_id: str, ts_ms: int, split: bool) -> Sequence[dict[str, Any]]:
     tools = ["search", *rng.sample(TOOLS[:2], rng.randint(0, 2)), "none"]
-    context: dict[str, Any] = {"intent": rng.choice(_INTENTS), "lang": rng.choice(("sv", "en")), "text_len": rng.randrange(900)}
+    context: dict[str, Any] = {
+        "intent": rng.choice(_INTENTS),
+        "lang": rng.choice(("sv", "en")),
+        "text_len": rng.randrange(900),
+    }
     if rng.random() < 0.8:
         context |= {"recent_latency_ms": rng.expovariate(0.001), "recent_cost_usd": rng.random() * 0.01}
     slots = {
@@ -99,5 +103,7 @@ def _random_turn(rng: random.Random, decision_id: str, ts_ms: int, split: bool) 
         "guardian_flag": rng.random() < 0.02,
     } | ({"tool_ok": rng.random() < 0.7} if slots["tool"]["arm"] != "none" else {})
     if split:
-        return decision(decision_id, ts_ms, context=context, **slots), outcome(decision_id, ts_ms + 900, tool_ok=None) | ended
+        return decision(decision_id, ts_ms, context=context, **slots), outcome(
+            decision_id, ts_ms + 900, tool_ok=None
+        ) | ended
     return (turn(decision_id, ts_ms, context=context, outcome={"ts_ms": ts_ms + 900, **ended}, **slots),)

@@ -28,13 +28,13 @@ def make_snapshot(
     arms = Arms(tool=TOOLS) if arms is None else arms
     features = FeatureSettings() if features is None else features
     rng = np.random.default_rng(seed)
-    K, d = len(arms.route), features.dim
+    n_arms, d = len(arms.route), features.dim
     turns = 200
-    x = rng.integers(-2, 3, (K, turns, d)).astype(np.float64)
+    x = rng.integers(-2, 3, (n_arms, turns, d)).astype(np.float64)
     x[:, :, 0] = 1.0
-    reward = rng.normal(1.0, 1.0, (K, turns, 1))
+    reward = rng.normal(1.0, 1.0, (n_arms, turns, 1))
     solution = solve(
-        np.full(K, float(turns)),
+        np.full(n_arms, float(turns)),
         x.transpose(0, 2, 1) @ x,
         x.transpose(0, 2, 1) @ reward,
         reward.transpose(0, 2, 1) @ reward,

@@ -1,7 +1,7 @@
 """Shards to Redis and back: sums and next offset in one atomic write, so that every event counts exactly once.
 
-The offset lives inside the state. A restart reads the checkpoint, seeks to its `low`, re-reads the join window with contributions off, and
-folds on from `next`; what the group has committed is never looked at.
+The offset lives inside the state. A restart reads the checkpoint, seeks to its `low`, re-reads the join window with
+contributions off, and folds on from `next`; what the group has committed is never looked at.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def restored(lineage: Lineage, record: ShardRecord) -> Shard:
 
 
 class Holding(NamedTuple):
-    """A partition that this worker holds: its shard, the fencing token, and the offset that Redis knows (None: nothing yet)."""
+    """A partition that this worker holds: its shard, the fencing token, and the offset that Redis has (None: nothing)."""
 
     shard: Shard
     token: int

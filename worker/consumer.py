@@ -1,7 +1,8 @@
 """Records out of Kafka: a member of the consumer group whose assignment the loop owns.
 
-The rebalance callbacks only count: awaiting anything in them lets `getmany` hand out records from the wrong place, and an exception in
-them is swallowed. The loop sees the count move, claims and seeks by itself, and drops whatever was fetched across the move.
+The rebalance callbacks only count: awaiting anything in them lets `getmany` hand out records from the wrong place, and
+an exception in them is swallowed. The loop sees the count move, claims and seeks by itself, and drops whatever was
+fetched across the move.
 """
 
 from __future__ import annotations
@@ -83,7 +84,12 @@ class Consumer:
             except DependencyError as error:
                 if asyncio.get_running_loop().time() + pause > deadline:
                     raise
-                logger.warning("kafka.unreachable", servers=self._settings.bootstrap_servers, error=error.message, retry_seconds=pause)
+                logger.warning(
+                    "kafka.unreachable",
+                    servers=self._settings.bootstrap_servers,
+                    error=error.message,
+                    retry_seconds=pause,
+                )
             await asyncio.sleep(pause)
             pause = min(pause * 2, 3.0)
 
@@ -116,7 +122,7 @@ class Consumer:
             raise DependencyError(
                 f"topic {settings.topic!r} does not exist on {settings.bootstrap_servers}",
                 code="topic_missing",
-                hint=f"create it (as many partitions as workers you may want): kafka-topics.sh --create --topic {settings.topic}",
+                hint=f"create it: kafka-topics.sh --create --topic {settings.topic} --partitions 6 --bootstrap-server ...",
             )
         self._client.subscribe([settings.topic], listener=self._epoch)
 

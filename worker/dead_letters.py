@@ -51,7 +51,12 @@ class DeadLetters:
             await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
-            logger.warning("dead_letter.failed", topic=self._settings.dead_letter_topic, error=repr(error), dropped_total=self.failed)
+            logger.warning(
+                "dead_letter.failed",
+                topic=self._settings.dead_letter_topic,
+                error=repr(error),
+                dropped_total=self.failed,
+            )
             return
         self._producer = producer
 
@@ -59,7 +64,9 @@ class DeadLetters:
         """Hand over the rejected records of one batch."""
         for record in rejected:
             self._rejected += 1
-            if self._rejected & (self._rejected - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood is one line per doubling
+            if (
+                self._rejected & (self._rejected - 1) == 0
+            ):  # the 1st, 2nd, 4th, 8th ...: a flood is one line per doubling
                 logger.warning(
                     "event.rejected",
                     reason=record.reason,
@@ -83,7 +90,10 @@ class DeadLetters:
         } | ({"truncated": "true"} if value != record.value else {})
         try:
             delivery = await producer.send(
-                self._settings.dead_letter_topic, value, source.encode(), headers=[(k, v.encode()) for k, v in headers.items()]
+                self._settings.dead_letter_topic,
+                value,
+                source.encode(),
+                headers=[(k, v.encode()) for k, v in headers.items()],
             )
         except KafkaError as error:
             self._fail(error)
@@ -113,4 +123,9 @@ class DeadLetters:
     def _fail(self, error: BaseException | None) -> None:
         self.failed += 1
         if self.failed & (self.failed - 1) == 0:
-            logger.warning("dead_letter.failed", topic=self._settings.dead_letter_topic, error=repr(error), dropped_total=self.failed)
+            logger.warning(
+                "dead_letter.failed",
+                topic=self._settings.dead_letter_topic,
+                error=repr(error),
+                dropped_total=self.failed,
+            )

@@ -6,6 +6,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from alice_rl.log import get_logger
 from worker.checkpoint import Holding
@@ -58,7 +59,6 @@ class Heartbeat:
 def resident_bytes() -> int:
     """Resident memory of this process; its peak where the system does not tell the present."""
     try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,8 @@
 """Shards to snapshots: add up what every partition has taught, solve, and publish the next version.
 
-The sums are those of the checkpoints, of this worker's partitions and of everybody else's, so a snapshot is the policy of its as-of offsets
-and of nothing else. The holder of the lowest partition publishes; should two workers think they are it, the script lets one of them through.
+The sums are those of the checkpoints, of this worker's partitions and of everybody else's, so a snapshot is the policy
+of its as-of offsets and of nothing else. The holder of the lowest partition publishes; should two workers think they
+are it, the script lets one of them through.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class Publisher:
         )
         if not published.applied.done:
             level_note = published.note or published.applied.value
-            logger.warning("snapshot.publish_refused", version=head.seq + 1, status=published.applied.value, reason=level_note)
+            logger.warning(
+                "snapshot.publish_refused", version=head.seq + 1, status=published.applied.value, reason=level_note
+            )
             if published.applied is not Applied.CAS:
                 self._offsets = offsets  # saying it again would not change the answer
             return

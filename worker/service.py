@@ -2,7 +2,8 @@
 
     claim and seek (when the assignment moved) -> fetch -> feed -> dead letters -> checkpoint -> publish
 
-One coroutine owns the shards, so nothing is locked. What Kafka or Redis refuse for a while is retried; the worker keeps its place.
+One coroutine owns the shards, so nothing is locked. What Kafka or Redis refuse for a while is retried; the worker
+keeps its place.
 """
 
 from __future__ import annotations
@@ -177,7 +178,9 @@ class Worker:
         await self._dead_letters.flush()
         started = time.monotonic()
         moved = {p: h for p, h in self.holdings.items() if h.shard.next != h.stored_next and not h.shard.rebuilding}
-        results = await asyncio.gather(*(self._checkpoints.write(p, h) for p, h in moved.items()), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self._checkpoints.write(p, h) for p, h in moved.items()), return_exceptions=True
+        )
         written: dict[int, int] = {}
         for (partition, holding), applied in zip(moved.items(), results, strict=True):
             if isinstance(applied, BaseException):

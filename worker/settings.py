@@ -23,15 +23,26 @@ from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, Route
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
 
-__all__ = ["DecaySettings", "LogSettings", "PolicySettings", "Settings", "SnapshotSettings", "WorkerSettings", "load_settings"]
+__all__ = [
+    "DecaySettings",
+    "LogSettings",
+    "PolicySettings",
+    "Settings",
+    "SnapshotSettings",
+    "WorkerSettings",
+    "load_settings",
+]
 
 
 class PolicySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[policy]` section."""
 
-    name: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="name of the policy: part of every Redis key")] = "alice"
+    name: Annotated[
+        str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="name of the policy: part of every Redis key")
+    ] = "alice"
     lineage: Annotated[
-        str, Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="lineage that is learned; a new structure needs a new name")
+        str,
+        Meta(pattern="^[A-Za-z0-9._-]{1,64}$", description="lineage that is learned; a new structure needs a new name"),
     ] = "main"
 
 
@@ -51,13 +62,18 @@ class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[worker]` section."""
 
     checkpoint_interval_seconds: Annotated[
-        float, Meta(ge=0.05, le=600, description="how often the sums are written to Redis; a restart re-reads this much")
+        float,
+        Meta(ge=0.05, le=600, description="how often the sums are written to Redis; a restart re-reads this much"),
     ] = 1.0
     publish_interval_seconds: Annotated[
         float, Meta(ge=0.05, le=3600, description="how often a new policy is published, when something was learned")
     ] = 1.0
-    heartbeat_interval_seconds: Annotated[float, Meta(ge=0.1, le=3600, description="how often worker.heartbeat is logged")] = 10.0
-    drain_timeout_seconds: Annotated[float, Meta(gt=0, le=600, description="how long SIGTERM waits for the last checkpoint")] = 10.0
+    heartbeat_interval_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="how often worker.heartbeat is logged")
+    ] = 10.0
+    drain_timeout_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="how long SIGTERM waits for the last checkpoint")
+    ] = 10.0
     lease_seconds: Annotated[
         float, Meta(ge=1, le=600, description="how long a partition counts as held without a checkpoint")
     ] = 15.0
@@ -65,7 +81,8 @@ class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=65_536, description="intents and query classes with rows of their own; part of the lineage")
     ] = 4096
     hits_teach_all: Annotated[
-        bool, Meta(description="whether a turn that the cache answered teaches route and tool, too; part of the lineage")
+        bool,
+        Meta(description="whether a turn that the cache answered teaches route and tool, too; part of the lineage"),
     ] = False
 
 
@@ -75,7 +92,11 @@ class SnapshotSettings(Struct, frozen=True, forbid_unknown_fields=True):
     versions_kept: Annotated[int, Meta(ge=2, le=10_000, description="newest versions that do not expire")] = 50
     expire_seconds: Annotated[int, Meta(ge=60, le=31_536_000, description="life of a version after that")] = 3600
     signing_key: Annotated[
-        str, Meta(extra=SECRET, description="shared key: snapshots are signed with it and refused without; environment or file only")
+        str,
+        Meta(
+            extra=SECRET,
+            description="shared key: snapshots are signed with it and refused without; environment or file only",
+        ),
     ] = ""
 
 
@@ -85,7 +106,9 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     format: Annotated[
         Literal["auto", "json", "console"], Meta(description="auto: console on a terminal, JSON lines elsewhere")
     ] = "auto"
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level that is written")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level that is written")] = (
+        "info"
+    )
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,5 +181,5 @@ def load_settings(
 
 
 def instance_name() -> str:
-    """This worker, for people: host and process."""
+    """What this worker is called, for people: host and process."""
     return f"{socket.gethostname()}-{os.getpid()}"

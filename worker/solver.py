@@ -1,7 +1,7 @@
 """Sums to a snapshot: weigh the buckets by their age, and solve the three slots.
 
-Everything that is a choice rather than data enters here: reward weights, half-life, priors, exploration. The same sums and the same settings give
-the same snapshot, whoever solves them.
+Everything that is a choice rather than data enters here: reward weights, half-life, priors, exploration. The same sums
+and the same settings give the same snapshot, whoever solves them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Event-time buckets: recent sums apart, old ones merged, so that forgetting is a weight at solve time.
 
-A bucket of level `l` spans `2^l` base intervals, aligned to a multiple of its span. Two halves of an aligned interval merge as soon
-as it ended `PER_LEVEL` of its own spans ago, so that a log of t intervals is kept in some `PER_LEVEL log2 t` buckets. Which bucket
-holds an instant depends on the log's clock alone, and merging is exact addition: when it happens changes no byte.
+A bucket of level `l` spans `2^l` base intervals, aligned to a multiple of its span. Two halves of an aligned interval
+merge as soon as it ended `PER_LEVEL` of its own spans ago, so that a log of t intervals is kept in some `PER_LEVEL
+log2 t` buckets. Which bucket holds an instant depends on the log's clock alone, and merging is exact addition: when it
+happens changes no byte.
 
-The weight of a bucket, `2^(-age / half_life)`, follows the exponential histogram's idea (Datar, Gionis, Indyk, Motwani 2002: maintaining
-stream statistics over sliding windows) with exact sums inside the buckets.
+The weight of a bucket, `2^(-age / half_life)`, follows the exponential histogram's idea (Datar, Gionis, Indyk, Motwani
+2002: maintaining stream statistics over sliding windows) with exact sums inside the buckets.
 """
 
 from __future__ import annotations
@@ -19,40 +20,38 @@ import numpy.typing as npt
 __all__ = ["PER_LEVEL", "Bucket", "bucket_rows", "coarsen", "weight"]
 
 PER_LEVEL = 4
-"""Spans that must lie between an interval and the clock before its halves merge: a bucket is at most a quarter of its age wide."""
+"""Spans that lie between an interval and the clock before its halves merge: a bucket is at most a quarter of its age."""
 
 _LEVEL_MAX = 20  # 2^20 hours are 119 years
 
 
 class Bucket(NamedTuple):
-    """An aligned interval of event time: the `index`-th one of `2^level` base intervals."""
+    """An aligned interval of event time: the `ordinal`-th one of `2^level` base intervals."""
 
     level: int
-    index: int
+    ordinal: int
 
     def __str__(self) -> str:
-        return f"{self.level}:{self.index}"
+        return f"{self.level}:{self.ordinal}"
 
     @classmethod
     def parse(cls, text: str) -> Bucket:
         """The bucket that `str` wrote."""
-        level, index = text.split(":")
-        return cls(int(level), int(index))
+        level, ordinal = text.split(":")
+        return cls(int(level), int(ordinal))
 
     def middle_ms(self, span_ms: int) -> float:
         """The bucket's middle, milliseconds since the epoch, for base intervals of `span_ms`."""
-        return (self.index + 0.5) * (span_ms << self.level)
+        return (self.ordinal + 0.5) * (span_ms << self.level)
 
 
 def _merges(bucket: Bucket, now: int) -> bool:
     """Whether `bucket` has been swallowed by its parent at base interval `now`."""
     parent_span = 2 << bucket.level
-    return bucket.level < _LEVEL_MAX and (bucket.index // 2 + 1 + PER_LEVEL) * parent_span <= now
+    return bucket.level < _LEVEL_MAX and (bucket.ordinal // 2 + 1 + PER_LEVEL) * parent_span <= now
 
 
-def bucket_rows(
-    ts_ms: npt.NDArray[np.int64], high_ms: int, span_ms: int
-) -> dict[Bucket, npt.NDArray[np.intp] | slice]:
+def bucket_rows(ts_ms: npt.NDArray[np.int64], high_ms: int, span_ms: int) -> dict[Bucket, npt.NDArray[np.intp] | slice]:
     """Which rows fall into which bucket, when the log's clock has reached `high_ms`.
 
     Examples
@@ -74,7 +73,7 @@ def bucket_rows(
 
 def _coarsest(bucket: Bucket, now: int) -> Bucket:
     while _merges(bucket, now):
-        bucket = Bucket(bucket.level + 1, bucket.index // 2)
+        bucket = Bucket(bucket.level + 1, bucket.ordinal // 2)
     return bucket
 
 

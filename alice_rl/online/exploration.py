@@ -26,9 +26,7 @@ _LEGENDRE = np.stack(np.polynomial.legendre.leggauss(8), axis=1).tolist()
 _NODES: list[tuple[float, float]] = [(0.5 + 0.5 * node, 0.5 * weight) for node, weight in _LEGENDRE]
 _PANEL = 2.0
 _REACH = 7.0  # standard deviations at which a normal distribution has ended: 1.3e-12 lies beyond
-_SD_SHARE_MIN = (
-    1e-6  # of the largest sd; what is smaller is raised to it, a constant next to that arm either way
-)
+_SD_MIN = 1e-6  # in units of the largest sd; next to that arm, what is narrower is a constant either way
 
 
 def ucb(theta_x: Sequence[float], width: Sequence[float], alpha: Sequence[float]) -> list[float]:
@@ -264,7 +262,7 @@ def linear_thompson(means: Sequence[float], sds: Sequence[float]) -> list[float]
     widest, top = max(sds), max(means)
     if widest <= 0.0:
         return greedy(means)
-    arms = [(mean - top, max(sd, _SD_SHARE_MIN * widest)) for mean, sd in zip(means, sds, strict=True)]
+    arms = [((mean - top) / widest, max(sd / widest, _SD_MIN)) for mean, sd in zip(means, sds, strict=True)]
     t = max(mean - _REACH * sd for mean, sd in arms)
     live = [k for k, (mean, sd) in enumerate(arms) if mean + _REACH * sd > t]
     mass = [0.0] * len(arms)

@@ -1,7 +1,7 @@
 """Additive integer moments: what a policy is learned from, and all that is kept of an episode.
 
-Sums of integers do not depend on the order in which they are added, on how a log is cut into batches, or on which worker added
-what. That is the whole of this project's exactness: states add by `+`, and equal states have equal bytes.
+Sums of integers do not depend on the order in which they are added, on how a log is cut into batches, or on which
+worker added what. That is the whole of this project's exactness: states add by `+`, and equal states have equal bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["ROWS_MAX", "MomentOverflowError", "RidgeMoments", "Tally", "sum_by"]
 IntArray = npt.NDArray[np.int64]
 
 ROWS_MAX = 1 << 18
-"""Rows one batch may have: with |x| <= 2^12 and |y| <= 2^17, every partial sum of the float64 products stays below 2^53."""
+"""Rows a batch may have: with |x| <= 2^12 and |y| <= 2^17, all partial sums of float64 products stay below 2^53."""
 
 _HALF = 1 << 62
 
@@ -109,13 +109,14 @@ class RidgeMoments:
 
         Notes
         -----
-        Rows that share their static part `t_u = table[u]` share its outer product. With `n_u` rows, sums `s_u` of their numerics and
-        `r_u` of their outputs, and `E` the columns' unit vectors:
+        Rows that share their static part `t_u = table[u]` share its outer product. With `n_u` rows, sums `s_u` of
+        their numerics and `r_u` of their outputs, and `E` the columns' unit vectors:
 
             G = T' diag(n) T + T' S E' + E S' T + E (sum z z') E'
             B = T' R + E (sum z y')
 
-        which costs one small product per distinct static part instead of one of size d^2 per row: the work hardly grows with d.
+        which costs one small product per distinct static part instead of one of size d^2 per row: the work hardly
+        grows with d.
         """
         assert len(arm) <= ROWS_MAX
         q = numerics.shape[1]
@@ -183,7 +184,7 @@ class RidgeMoments:
 
 
 class Tally:
-    """Additive integer rows keyed by a name and an arm: successes and failures per (intent, tool), sums per (class, tier).
+    """Additive integer rows keyed by a name and an arm: successes and failures per (intent, tool), and the like.
 
     Parameters
     ----------

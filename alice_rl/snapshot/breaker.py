@@ -24,8 +24,8 @@ class Breaker:
     clock : callable
         Seconds that never go back.
     jitter : callable
-        A number in [0, 1): pauses lie between half their length and their length, so that clients that lost Redis
-        together do not come back together.
+        A number in [0, 1): pauses lie between half their length and their length, so that clients that lost
+        Redis together do not come back together.
 
     Examples
     --------

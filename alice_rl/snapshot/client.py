@@ -1,11 +1,12 @@
-"""What an orchestrator decides with: policies from Redis, distributions in process, decisions in microseconds.
+"""What an orchestrator decides with: policies from Redis, distributions in process, decisions in
+microseconds.
 
-    client = PolicyClient.from_url("redis://127.0.0.1:6379/0")
-    decision = client.decide({"intent": "weather", "lang": "sv", "text_len": 34}, tools=["weather.lookup", "none"])
-    decision.route.arm, decision.route.p, decision.to_event()
+    client = PolicyClient.from_url("redis://127.0.0.1:6379/0") decision = client.decide({"intent": "weather",
+    "lang": "sv", "text_len": 34}, tools=["weather.lookup", "none"]) decision.route.arm, decision.route.p,
+    decision.to_event()
 
-`decide` does no I/O and does not raise. A background thread (`refresher.py`) keeps the policies fresh; without Redis the last
-good ones stay, and before the first one the rules decide.
+`decide` does no I/O and does not raise. A background thread (`refresher.py`) keeps the policies fresh;
+without Redis the last good ones stay, and before the first one the rules decide.
 """
 
 from __future__ import annotations
@@ -23,22 +24,18 @@ from alice_rl.online.exploration import draw, uniforms
 from alice_rl.snapshot.contexts import ContextReader
 from alice_rl.snapshot.fallbacks import Fallbacks
 from alice_rl.snapshot.format import Snapshot, digest, pack
+from alice_rl.snapshot.inputs import Offer, believed_names, is_identity, is_session, is_time, offered_names
 from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.reader import HeadReader
 from alice_rl.snapshot.refresher import Refresher, SnapshotReader
 from alice_rl.snapshot.rules import Rules, RulesSettings
-from alice_rl.snapshot.serving import Loaded, Serving, split_choice
+from alice_rl.snapshot.serving import Loaded, Serving, Side
 from alice_rl.snapshot.uuid7 import uuid7
 
 __all__ = ["PolicyClient"]
 
-Offer = tuple[str, ...] | None
-
 _FALLBACK = PolicyStamp("fallback")
 _NO_CONTEXT = Context("")
-_ARM_LENGTH_MAX, _ARMS_MAX = 64, 256
-_ID_LENGTH_MAX, _SESSION_LENGTH_MAX = 128, 64
-_MS_2000, _MS_2100 = 946_684_800_000, 4_102_444_800_000
 _log = get_logger(__name__)
 
 
@@ -48,13 +45,15 @@ class PolicyClient:
     Parameters
     ----------
     reader : SnapshotReader, optional
-        Where policies come from; closed with the client. None decides by the rules alone, or by what `serve` is given.
+        Where policies come from; closed with the client. None decides by the rules alone, or by what `serve`
+        is given.
     policy : str
         Name of the policy; it also salts the draws.
     rules : Rules or RulesSettings, optional
         What decides while no policy can.
     arms : Arms, optional
-        The configured arms, for the rules before the first snapshot; without them, what is offered is believed.
+        The configured arms, for the rules before the first snapshot; without them, what is offered is
+        believed.
     signing_key : bytes or str, optional
         With one, only snapshots that were signed with it are adopted.
     poll_seconds : float
@@ -62,8 +61,8 @@ class PolicyClient:
 
     Notes
     -----
-    Make the client after a fork: the refresher's thread does not live on in a child process, which would keep deciding by
-    the policy it was born with (`stats()["refreshing"]` is then False).
+    Make the client after a fork: the refresher's thread does not live on in a child process, which would keep
+    deciding by the policy it was born with (`stats()["refreshing"]` is then False).
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class PolicyClient:
         self._ready = threading.Event()
         self._refresher: Refresher | None = None
         if reader is not None:
-            key = signing_key.encode() if isinstance(signing_key, str) else signing_key
+            key = (signing_key.encode() if isinstance(signing_key, str) else signing_key) or None
             self._refresher = Refresher(reader, self._adopt, signing_key=key, poll_seconds=poll_seconds)
             _log.info("client.started", policy=policy, poll_seconds=poll_seconds)
             self._refresher.start()
@@ -132,8 +131,8 @@ class PolicyClient:
         context : mapping
             As on the wire. Bad values are dropped or clamped; without a usable intent the rules decide.
         tools, routes, caches : iterable of str, optional
-            What is available now; all configured arms by default. Unknown names are passed over; where nothing known is
-            left, the rules decide the slot.
+            What is available now; all configured arms by default. Unknown names are passed over; where
+            nothing known is left, the rules decide the slot.
         decision_id, session_id : str, optional
             A new UUID (version 7), and none.
         ts_ms : int, optional
@@ -142,7 +141,8 @@ class PolicyClient:
         Returns
         -------
         Decision
-            What the worker accepts, in any case; `policy.stage` says who decided, `stats()` and the log say why.
+            What the worker accepts, in any case; `policy.stage` says who decided, `stats()` and the log say
+            why.
         """
         serving = self._serving
         known, mended = self._contexts.read(context)
@@ -157,36 +157,17 @@ class PolicyClient:
         if mended:
             self._fallbacks.note("context_mended", detail=mended)
         u_canary, u_route, u_tool, u_cache = uniforms(decision_id, self._salt)
-        if serving.canary is not None:
-            is_canary = u_canary < serving.canary_share
-            stamp = serving.canary_stamp if is_canary else serving.live_stamp
-            offers, us = (_offer(routes), _offer(tools), _offer(caches)), (u_route, u_tool, u_cache)
-            split = [
-                self._split(serving, is_canary, slot, known, offered, u)
-                for slot, offered, u in zip(SLOTS, offers, us, strict=True)
-            ]
-            return Decision(decision_id, now_ms, known, stamp, session_id, *split)
-        policy, state = serving.live.policy, known.guardian_state
-        menus = policy.menus
-        menu = menus["route"].get(None if routes is None else _offer(routes), state)
-        if menu is None or menu.unmet:
-            route = self._oddly("route", policy, known, _offer(routes), u_route)
-        else:
-            spread = policy.route_spread(known, menu)
-            route = spread.choices[draw(spread.pi, u_route)]
-        menu = menus["tool"].get(None if tools is None else _offer(tools), state)
-        if menu is None or menu.unmet:
-            tool = self._oddly("tool", policy, known, _offer(tools), u_tool)
-        else:
-            spread = policy.tool_spread(known, menu)
-            tool = spread.choices[draw(spread.pi, u_tool)]
-        menu = menus["cache"].get(None if caches is None else _offer(caches), state)
-        if menu is None or menu.unmet:
-            cache = self._oddly("cache", policy, known, _offer(caches), u_cache)
-        else:
-            spread = policy.cache_spread(known, menu)
-            cache = spread.choices[draw(spread.pi, u_cache)]
-        return Decision(decision_id, now_ms, known, serving.live_stamp, session_id, route, tool, cache)
+        side = serving.canary_side if u_canary < serving.canary_share else serving.live_side
+        return Decision(
+            decision_id,
+            now_ms,
+            known,
+            side.stamp,
+            session_id,
+            self._choice("route", side, known, routes, u_route),
+            self._choice("tool", side, known, tools, u_tool),
+            self._choice("cache", side, known, caches, u_cache),
+        )
 
     @property
     def version(self) -> int | None:
@@ -256,38 +237,37 @@ class PolicyClient:
         self._serving = serving
         self._ready.set()
 
-    def _split(
-        self, serving: Serving, is_canary: bool, slot: str, context: Context, offered: Offer, u: float
-    ) -> SlotChoice:
-        """One slot while there is a canary."""
-        assert serving.canary is not None
-        live, canary = serving.live.policy, serving.canary.policy
-        mine, other = (canary, live) if is_canary else (live, canary)
-        menu = mine.menus[slot].get(offered, context.guardian_state)
-        if menu is None:
-            return self._by_rule(slot, mine, context, offered, canary=is_canary)
-        if menu.unmet:
-            self._fallbacks.note("guardian_unmet", slot=slot, detail=str(context.guardian_state))
-        return split_choice(slot, context, mine.spread(slot, context, menu), other, offered, u, is_canary)
-
-    def _oddly(self, slot: str, policy: Policy, context: Context, offered: Offer, u: float) -> SlotChoice:
-        """One slot where nothing known was offered, or where the guardian's restriction had to be passed over."""
+    def _choice(self, slot: str, side: Side, context: Context, arms: Iterable[str] | None, u: float) -> SlotChoice:
+        """One slot by a policy; by the rules where it knows none of the arms."""
+        offered = None if arms is None else offered_names(arms)
+        policy = side.policy
         menu = policy.menus[slot].get(offered, context.guardian_state)
         if menu is None:
-            return self._by_rule(slot, policy, context, offered)
-        self._fallbacks.note("guardian_unmet", slot=slot, detail=str(context.guardian_state))
-        spread = policy.spread(slot, context, menu)
-        return spread.choices[draw(spread.pi, u)]
+            self._fallbacks.note("arms_unknown", slot=slot, detail=", ".join(map(repr, offered or ()))[:256])
+            arm = self._rule(slot, policy, context)
+            choice = SlotChoice(arm, (arm,), 1.0, 1.0)
+        else:
+            if menu.unmet:
+                self._fallbacks.note("guardian_unmet", slot=slot, detail=str(context.guardian_state))
+            spread = policy.spreads[slot](context, menu)
+            choice = spread.choices[draw(spread.pi, u)]
+        if side.other is None:
+            return choice
+        p_other = self._probability(slot, side.other, context, offered, choice.arm)
+        p_live, p_canary = (p_other, choice.p) if side.is_canary else (choice.p, p_other)
+        return SlotChoice(choice.arm, choice.available, choice.p, p_live, p_canary)
 
-    def _by_rule(
-        self, slot: str, policy: Policy, context: Context, offered: Offer, canary: bool | None = None
-    ) -> SlotChoice:
-        """One slot by the rules inside a policy's decision: the only arm there is, with certainty."""
-        self._fallbacks.note("arms_unknown", slot=slot, detail=", ".join(map(repr, offered or ())))
+    def _probability(self, slot: str, policy: Policy, context: Context, offered: Offer, arm: str) -> float:
+        """How likely `policy` would have been to serve `arm`."""
+        menu = policy.menus[slot].get(offered, context.guardian_state)
+        if menu is None:
+            return float(self._rule(slot, policy, context) == arm)
+        return policy.spreads[slot](context, menu).p(arm)
+
+    def _rule(self, slot: str, policy: Policy, context: Context) -> str:
+        """The rules' arm where nothing known was offered: one of the configured arms that the guardian leaves."""
         everything = policy.menus[slot].get(None, context.guardian_state)
-        assert everything is not None
-        arm = self._rules.choose(slot, context.intent, everything.arms)
-        return SlotChoice(arm, (arm,), 1.0, 1.0, None if canary is None else 1.0)
+        return self._rules.choose(slot, context.intent, everything.arms if everything is not None else ())
 
     def _fall_back(
         self,
@@ -306,7 +286,7 @@ class PolicyClient:
         arms = self._arms if serving is None else serving.live.policy.manifest.arms
         choices = []
         for slot, offer in zip(SLOTS, offers, strict=True):
-            available = _believed(_offer(offer), None if arms is None else getattr(arms, slot))
+            available = believed_names(offered_names(offer), None if arms is None else getattr(arms, slot))
             if serving is not None:
                 menu = serving.live.policy.menus[slot].get(available or None, context.guardian_state)
                 available = menu.arms if menu is not None else available
@@ -316,19 +296,19 @@ class PolicyClient:
 
     def _time(self, ts_ms: object) -> int:
         if ts_ms is not None:
-            if type(ts_ms) is int and _MS_2000 <= ts_ms < _MS_2100:
+            if is_time(ts_ms):
                 return ts_ms
             self._fallbacks.note("time_replaced", detail=repr(ts_ms)[:64])
         return time_ns() // 1_000_000
 
     def _identity(self, decision_id: object, ts_ms: int) -> str:
-        if type(decision_id) is str and 0 < len(decision_id) <= _ID_LENGTH_MAX and _is_utf8(decision_id):
+        if is_identity(decision_id):
             return decision_id
         self._fallbacks.note("id_replaced", detail=repr(decision_id)[:64])
         return uuid7(ts_ms)
 
     def _session(self, session_id: object) -> str | None:
-        if type(session_id) is str and len(session_id) <= _SESSION_LENGTH_MAX and _is_utf8(session_id):
+        if is_session(session_id):
             return session_id
         self._fallbacks.note("session_dropped", detail=repr(session_id)[:64])
         return None
@@ -336,34 +316,3 @@ class PolicyClient:
 
 def _loaded(snapshot: Snapshot) -> Loaded:
     return Loaded(Policy(snapshot), snapshot.manifest.version, digest(pack(snapshot)))
-
-
-def _offer(arms: object) -> Offer:
-    """What a caller says is available, as names: whatever is not one is left out."""
-    if arms is None:
-        return None
-    if isinstance(arms, str):
-        return (arms,)
-    try:
-        return tuple([arm for arm in arms if type(arm) is str])  # type: ignore[attr-defined]
-    except Exception:  # not iterable, or an iterator that fails: nothing usable was offered
-        return ()
-
-
-def _believed(offered: Offer, arms: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The arms the rules choose from: what is offered and configured, else what is configured, else anything (empty)."""
-    if arms is not None:
-        return tuple([arm for arm in arms if offered is not None and arm in offered]) or arms
-    names = dict.fromkeys(offered or ())
-    return tuple([n for n in names if 0 < len(n) <= _ARM_LENGTH_MAX and _is_utf8(n)])[:_ARMS_MAX]
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether the text can go on the wire: a lone surrogate cannot."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

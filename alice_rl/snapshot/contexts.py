@@ -1,4 +1,4 @@
-"""What a caller hands in, made into a `Context` that the wire accepts: bad values are dropped or clamped, and counted."""
+"""A caller's mapping made into a `Context` that the wire accepts: bad values are dropped or clamped, and named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ContextReader:
     --------
     >>> reader = ContextReader()
     >>> reader.read({"intent": "weather", "text_len": 34, "confidence": 1.5})
-    (Context(intent='weather', lang=None, guardian_state=None, text_len=34.0, confidence=1.0, recent_latency_ms=None, \
+    (Context(intent='weather', lang=None, guardian_state=None, text_len=34.0, confidence=1.0,
+    recent_latency_ms=None, \
 recent_cost_usd=None), 'confidence')
     >>> reader.read({"lang": "sv"})
     (None, 'intent')
@@ -41,7 +42,11 @@ recent_cost_usd=None), 'confidence')
             context = msgspec.convert(raw, Context)
             texts = (context.intent, context.lang, context.guardian_state)
             # Not a number is refused by its range, but infinity is within it.
-            if texts in self._known and inf not in (context.text_len, context.recent_latency_ms, context.recent_cost_usd):
+            if texts in self._known and inf not in (
+                context.text_len,
+                context.recent_latency_ms,
+                context.recent_cost_usd,
+            ):
                 return context, ""
         except Exception:  # whatever a foreign mapping raises: the turn must go on
             pass

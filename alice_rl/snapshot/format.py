@@ -1,12 +1,14 @@
-"""A policy as bytes: a `safetensors` file whose metadata holds one JSON manifest, sealed against every flipped bit.
+"""A policy as bytes: a `safetensors` file whose metadata holds one JSON manifest, sealed against every
+flipped bit.
 
-    8 bytes, little-endian    length of the header
-    header, JSON              "__metadata__": {"manifest": ..., "sha256": ..., "signature": ...}, then each tensor's place
-    tensors                   float64, little-endian
+    8 bytes, little-endian    length of the header header, JSON              "__metadata__": {"manifest": ...,
+    "sha256": ..., "signature": ...}, then each tensor's place tensors                   float64,
+    little-endian
 
-Any safetensors reader opens it, and nothing in it executes. The header is written in one canonical form (keys in order, no
-spaces, ASCII), so that equal snapshots have equal bytes, and a header in any other form is refused. `sha256` covers the
-manifest, the tensors and the signature; the signature, an HMAC-SHA256, covers the manifest and the tensors.
+Any safetensors reader opens it, and nothing in it executes. The header is written in one canonical form (keys
+in order, no spaces, ASCII), so that equal snapshots have equal bytes, and a header in any other form is
+refused. `sha256` covers the manifest, the tensors and the signature; the signature, an HMAC-SHA256, covers
+the manifest and the tensors.
 
 References
 ----------
@@ -29,90 +31,12 @@ from msgspec import Struct
 from safetensors import SafetensorError
 
 from alice_rl.errors import AliceError, SnapshotError
-from alice_rl.features import CategoricalName, FeatureSettings
-from alice_rl.lineage import Arms
-from alice_rl.reward import RewardBounds
-from alice_rl.slots import Exploration, GuardianSettings
+from alice_rl.snapshot.manifest import FORMAT, Manifest
 
 __all__ = ["FORMAT", "Manifest", "Snapshot", "digest", "pack", "unpack"]
 
-FORMAT = 1
-"""Version of the format that is written; all up to it are read."""
-
 FloatArray = npt.NDArray[np.float64]
 _LENGTH_BYTES = 8
-
-
-class Manifest(Struct, frozen=True, kw_only=True):
-    """What a snapshot says about itself: all but the numbers.
-
-    Attributes
-    ----------
-    version : int
-        Issued by the head it is published under.
-    created_at_ms : int
-        The log's clock, ms since the epoch.
-    lineage, lineage_fingerprint : str
-    offsets : dict of int to int
-        What was folded: per partition, the offset after the last record.
-    features, features_fingerprint
-        How contexts become `x`. A client whose own code gives this spec another fingerprint refuses the snapshot.
-    intents, classes : tuple of str
-        Names of the rows of the tool and cache tables, which have one more, for what was never seen.
-    cache_class : tuple of str
-        Context fields that make a query class.
-    weights : dict of str to float
-        Reward weight per component.
-    max_share : dict of str to float
-        Largest probability per arm.
-    counts : dict of str to int
-        Episodes and the like, for people.
-    moments_digest : str
-        Digest of the sums that this was solved from.
-    mean_reward : dict of str to dict of str to float
-        Per slot and arm, for people; an arm without turns is absent.
-    """
-
-    format: int = FORMAT
-    policy: str
-    version: int
-    created_at_ms: int
-    lineage: str
-    lineage_fingerprint: str
-    offsets: dict[int, int]
-    features: FeatureSettings
-    features_fingerprint: str
-    arms: Arms
-    intents: tuple[str, ...]
-    classes: tuple[str, ...]
-    cache_class: tuple[CategoricalName, ...] = ("intent",)
-    weights: dict[str, float] = {}
-    bounds: RewardBounds = RewardBounds()
-    exploration: Exploration = Exploration()
-    max_share: dict[str, float] = {}
-    guardian: GuardianSettings = {}
-    counts: dict[str, int] = {}
-    moments_digest: str = ""
-    mean_reward: dict[str, dict[str, float]] = {}
-
-    def to_json(self) -> str:
-        """The canonical form: equal manifests have equal texts."""
-        return msgspec.json.encode(msgspec.to_builtins(self, str_keys=True), order="sorted").decode()
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape that each tensor must have."""
-        K, d = len(self.arms.route), self.features.dim
-        tool, cache = (len(self.intents) + 1, len(self.arms.tool)), (len(self.classes) + 1, len(self.arms.cache))
-        return {
-            "route_theta": (K, d),
-            "route_factor": (K, d, d),
-            "route_alpha": (K,),
-            "route_noise": (K,),
-            "tool_a": tool,
-            "tool_b": tool,
-            "cache_mean": cache,
-            "cache_n": cache,
-        }
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,7 +53,8 @@ class Snapshot:
     route_alpha : ndarray, shape (K,)
         Multiplier of the width in the upper confidence bound.
     route_noise : ndarray, shape (K,)
-        Variance of the reward around `theta.x`: `sqrt` of it times the width is the posterior's standard deviation.
+        Variance of the reward around `theta.x`: `sqrt` of it times the width is the posterior's standard
+        deviation.
     tool_a, tool_b : ndarray, shape (I+1, T)
         Beta posteriors per intent; the last row is for an intent that was never seen.
     cache_mean, cache_n : ndarray, shape (C+1, R)
@@ -218,7 +143,8 @@ def unpack(data: bytes, key: bytes | None = None) -> Snapshot:
     Raises
     ------
     SnapshotError
-        With `code` one of corrupt, newer_format, unsigned, bad_signature, fingerprint_mismatch, shape_mismatch, not_finite.
+        With `code` one of corrupt, newer_format, unsigned, bad_signature, fingerprint_mismatch,
+        shape_mismatch, not_finite.
     """
     metadata, tensors = _parsed(data)
     manifest_json = metadata["manifest"]
@@ -327,7 +253,10 @@ def _content(manifest_json: str, tensors: dict[str, FloatArray]) -> bytes:
     parts = [b"alice-rl snapshot %d\n%d\n" % (FORMAT, len(manifest)), manifest]
     for name in sorted(tensors):
         array = tensors[name]
-        parts += [f"\n{name} {array.dtype.name} {list(array.shape)}\n".encode(), array.astype("<f8", copy=False).tobytes()]
+        parts += [
+            f"\n{name} {array.dtype.name} {list(array.shape)}\n".encode(),
+            array.astype("<f8", copy=False).tobytes(),
+        ]
     return b"".join(parts)
 
 

@@ -102,8 +102,8 @@ class Menus:
 
         Notes
         -----
-        Repeats and unknown names are passed over. A guardian state that allows none of what is left is passed over too, for
-        somebody has to answer; `unmet` says so.
+        Repeats and unknown names are passed over. A guardian state that allows none of what is left is passed
+        over too, for somebody has to answer; `unmet` says so.
         """
         if state not in self._guardian:
             if offered is None:

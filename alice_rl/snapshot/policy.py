@@ -37,11 +37,13 @@ class Policy:
     manifest : Manifest
     menus : dict of str to Menus
         Per slot, what a decision may choose from.
+    spreads : dict of str to callable
+        Per slot, the distribution for a context and a menu.
 
     Notes
     -----
-    Everything that depends on few values is made once and kept in bounded tables. Two threads may make the same entry at
-    the same time: both make the same one.
+    Everything that depends on few values is made once and kept in bounded tables. Two threads may make the
+    same entry at the same time: both make the same one.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -51,11 +53,12 @@ class Policy:
             slot: Menus(slot, getattr(manifest.arms, slot), manifest.max_share, manifest.guardian)
             for slot in ("route", "tool", "cache")
         }
+        self.spreads = {"route": self.route_spread, "tool": self.tool_spread, "cache": self.cache_spread}
         self._route_menus = self.menus["route"]
         self._how = how
         self._is_ucb = how.route_rule == "ucb"
         scale = snapshot.route_alpha**2 if self._is_ucb else snapshot.route_noise
-        self._scorer = RouteScorer(snapshot, scale)
+        self._scorer = RouteScorer(snapshot, scale, bounds_only=self._is_ucb)
         self._intent_rows = {name: row for row, name in enumerate(manifest.intents)}
         self._tool_a, self._tool_b = snapshot.tool_a, snapshot.tool_b
         self._class_rows = {name: row for row, name in enumerate(manifest.classes)}
@@ -97,12 +100,7 @@ class Policy:
     def distribution(self, slot: str, context: Context, available: Sequence[str] | None = None) -> dict[str, float]:
         """The probability of each arm of a slot; empty when none of the available arms is known."""
         menu = self.menus[slot].get(None if available is None else tuple(available), context.guardian_state)
-        return {} if menu is None else dict(zip(menu.arms, self.spread(slot, context, menu).pi, strict=True))
-
-    def spread(self, slot: str, context: Context, menu: Menu) -> Spread:
-        """The distribution of a slot by its name."""
-        made = {"route": self.route_spread, "tool": self.tool_spread, "cache": self.cache_spread}[slot]
-        return made(context, menu)
+        return {} if menu is None else dict(zip(menu.arms, self.spreads[slot](context, menu).pi, strict=True))
 
     def route_spread(self, context: Context, menu: Menu) -> Spread:
         """The route: linear scores by the configured rule, with a floor."""

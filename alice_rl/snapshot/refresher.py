@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
-from alice_rl.errors import DependencyError, SnapshotError
+from alice_rl.errors import SnapshotError
 from alice_rl.log import get_logger
 from alice_rl.snapshot.breaker import Breaker
 from alice_rl.snapshot.format import digest as digest_of
@@ -28,10 +28,17 @@ _log = get_logger(__name__)
 class SnapshotReader(Protocol):
     """Where heads and snapshots come from; the methods raise `DependencyError` when it is away."""
 
-    def read_head(self) -> Head: ...
-    def get_snapshot(self, version: int) -> bytes | None: ...
-    def wait_for_hint(self, timeout_seconds: float) -> bool: ...
-    def close(self) -> None: ...
+    def read_head(self) -> Head:
+        """Which snapshots serve."""
+
+    def get_snapshot(self, version: int) -> bytes | None:
+        """The bytes of one, None when it is not stored."""
+
+    def wait_for_hint(self, timeout_seconds: float) -> bool:
+        """Whether the head is said to have changed, within this time."""
+
+    def close(self) -> None:
+        """Give the connections back."""
 
 
 class Refresher:
@@ -49,8 +56,8 @@ class Refresher:
 
     Notes
     -----
-    What *differs* is adopted, never only what is greater: after a failover of Redis the head may have moved back. A hint of
-    the publisher only ends a wait early; losing one costs a poll.
+    What *differs* is adopted, never only what is greater: after a failover of Redis the head may have moved
+    back. A hint of the publisher only ends a wait early; losing one costs a poll.
     """
 
     def __init__(
@@ -116,7 +123,8 @@ class Refresher:
         started = monotonic()
         live = self._load(head.live, head.live_digest)
         if live is None:
-            # A canary is compared with the live policy it was started against, so it does not go on without it.
+            # A canary is compared with the live policy it was started against, so it does not go on without
+            # it.
             return
         canary = self._load(head.canary, head.canary_digest) if head.canary is not None else None
         serving = Serving(live, canary, head.canary_share)
@@ -171,9 +179,9 @@ class Refresher:
         while not self._stop.is_set():
             try:
                 self.refresh()
-            except DependencyError as error:
-                self._note_failure(error)
-            except Exception as error:  # a thread that dies would leave the client without a word on its last policy
+            # Not DependencyError alone: a thread that dies would leave the client on its last policy without
+            # a word.
+            except Exception as error:
                 self._note_failure(error)
             else:
                 self._note_success()

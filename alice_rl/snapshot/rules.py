@@ -1,4 +1,4 @@
-"""The rules: what is decided while no policy can decide. Deterministic, so they explore nothing and log no probability."""
+"""The rules: what is decided while no policy can. Deterministic, so they explore nothing and log no probability."""
 
 from __future__ import annotations
 

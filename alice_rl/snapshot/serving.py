@@ -5,9 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import NamedTuple
 
-from alice_rl.events import Context, PolicyStamp, SlotChoice
-from alice_rl.online.exploration import draw
-from alice_rl.snapshot.menu import Spread
+from alice_rl.events import PolicyStamp
 from alice_rl.snapshot.policy import Policy
 
 __all__ = ["Loaded", "Serving"]
@@ -21,6 +19,15 @@ class Loaded(NamedTuple):
     digest: str
 
 
+class Side(NamedTuple):
+    """Who serves a decision: a policy, its stamp, and the policy on the other side of the split, if there is one."""
+
+    policy: Policy
+    stamp: PolicyStamp
+    other: Policy | None
+    is_canary: bool
+
+
 class Serving:
     """An immutable set-up, swapped as a whole: a decision reads it once and sees one state.
 
@@ -28,37 +35,27 @@ class Serving:
     ----------
     live : Loaded
     canary : Loaded, optional
-    canary_share : float
-        Share of decisions that the canary serves; 0 with a canary is its shadow, which is logged but never serves.
+    canary_share : float in [0, 1]
+        Share of decisions that the canary serves; 0 with a canary is its shadow, which is logged but never
+        serves.
     """
 
-    __slots__ = ("adopted_at", "canary", "canary_share", "canary_stamp", "live", "live_stamp")
+    __slots__ = ("adopted_at", "canary", "canary_share", "canary_side", "live", "live_side")
 
     def __init__(self, live: Loaded, canary: Loaded | None = None, canary_share: float = 0.0) -> None:
         self.live = live
         self.canary = canary
-        self.canary_share = canary_share if canary is not None else 0.0
+        self.canary_share = canary_share if canary is not None and 0.0 <= canary_share <= 1.0 else 0.0
         self.adopted_at = monotonic()
         if canary is None:
-            self.live_stamp = self.canary_stamp = PolicyStamp("live", live.version, live.digest)
+            self.live_side = Side(live.policy, PolicyStamp("live", live.version, live.digest), None, False)
+            self.canary_side = self.live_side
             return
         versions = (live.version, live.digest, canary.version, canary.digest, self.canary_share)
-        self.live_stamp = PolicyStamp("live", *versions)
-        self.canary_stamp = PolicyStamp("canary", *versions)
+        self.live_side = Side(live.policy, PolicyStamp("live", *versions), canary.policy, False)
+        self.canary_side = Side(canary.policy, PolicyStamp("canary", *versions), live.policy, True)
 
     @property
     def identity(self) -> tuple[str, str | None, float]:
         """What tells one set-up from another."""
         return (self.live.digest, self.canary.digest if self.canary else None, self.canary_share)
-
-
-def split_choice(
-    slot: str, context: Context, mine: Spread, other: Policy, offered: tuple[str, ...] | None, u: float, canary: bool
-) -> SlotChoice:
-    """The drawn arm with its probability under both policies; `mine` serves, and `canary` says whether that is the canary's."""
-    k = draw(mine.pi, u)
-    arm, p = mine.menu.arms[k], mine.pi[k]
-    menu = other.menus[slot].get(offered, context.guardian_state)
-    p_other = 0.0 if menu is None else other.spread(slot, context, menu).p(arm)
-    p_live, p_canary = (p_other, p) if canary else (p, p_other)
-    return SlotChoice(arm, mine.menu.arms, p, p_live, p_canary)

@@ -14,8 +14,8 @@ def uuid7(ts_ms: int) -> str:
 
     Notes
     -----
-    The operating system's randomness costs 0.4 microseconds more than a generator of our own, and cannot repeat itself in
-    a forked process. Ids of one millisecond are in no particular order.
+    The operating system's randomness costs 0.4 microseconds more than a generator of our own, and cannot
+    repeat itself in a forked process. Ids of one millisecond are in no particular order.
 
     References
     ----------

@@ -90,10 +90,12 @@ async def test_learns_publishes_and_drains(make_settings: MakeSettings) -> None:
 
 
 async def test_bad_records_go_to_the_dead_letters(make_settings: MakeSettings) -> None:
-    """Each rejected record arrives with its bytes, its place and its reason, and the good ones beside it are learned."""
+    """Each rejected record arrives with its bytes, its place and its reason; the good ones beside it are learned."""
     settings = make_settings(partitions=1)
     huge = b'{"type":"turn","pad":"' + b"x" * 900_000 + b'"}'
-    log = records([turn("a"), b"garbage", huge, turn("b", route={"arm": "mikro", "p": 1.0, "available": ["mikro"]}), turn("c")])
+    log = records(
+        [turn("a"), b"garbage", huge, turn("b", route={"arm": "mikro", "p": 1.0, "available": ["mikro"]}), turn("c")]
+    )
     await produce(settings.kafka, log)
     async with running(settings) as worker:
         await eventually(lambda: folded(worker) == 5)
@@ -107,7 +109,9 @@ async def test_bad_records_go_to_the_dead_letters(make_settings: MakeSettings) -
 
 async def dead_letters(kafka: KafkaSettings, count: int) -> list[Any]:
     """The first records of the dead-letter topic."""
-    consumer = AIOKafkaConsumer(kafka.dead_letter_topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        kafka.dead_letter_topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         return [await asyncio.wait_for(consumer.getone(), 10) for _ in range(count)]
@@ -144,7 +148,10 @@ async def test_another_structure_is_refused(make_settings: MakeSettings) -> None
 async def test_missing_topic_and_broker_are_told(make_settings: MakeSettings) -> None:
     """A start without topic or broker gives up after its time, and says what to check."""
     settings = make_settings(partitions=1)
-    for changes, code in (({"topic": "no-such-topic"}, "topic_missing"), ({"bootstrap_servers": "127.0.0.1:1"}, "kafka_unreachable")):
+    for changes, code in (
+        ({"topic": "no-such-topic"}, "topic_missing"),
+        ({"bootstrap_servers": "127.0.0.1:1"}, "kafka_unreachable"),
+    ):
         kafka = msgspec.structs.replace(settings.kafka, start_timeout_seconds=0.5, **changes)
         with pytest.raises(DependencyError) as caught:
             await Worker(msgspec.structs.replace(settings, kafka=kafka)).run()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from alice_rl.online.epsilon_greedy import distribution, epsilon
 from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniforms, with_floor
 from alice_rl.online.thompson import probability_best
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 scores = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
 shares = st.floats(0.0, 1.0)

@@ -19,7 +19,8 @@ from tests.logs import START_MS, TOOLS, LogRecord, decision, outcome, records, t
 SMALL = Lineage(
     features=FeatureSettings(feature_dim=8),
     arms=Arms(tool=TOOLS),
-    # A window of ten seconds and few ids, so that short logs are full of duplicates, late, missing and unmatched events.
+    # A window of ten seconds and few ids, so that short logs are full of duplicates, late, missing and unmatched
+    # events.
     join=JoinSettings(horizon_seconds=10, records_max=16, missing_outcome=MissingOutcome(latency_ms=500.0)),
     bucket_seconds=20,
     names_max=2,

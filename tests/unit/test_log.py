@@ -35,9 +35,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 class TestUnconfigured:
     def test_a_library_prints_nothing(self) -> None:
         """In a fresh process that configures nothing, no line reaches stdout or stderr, not even an error."""
-        code = (
-            "from alice_rl.log import get_logger; get_logger('a').info('a.b'); get_logger('b').error('a.b')"
-        )
+        code = "from alice_rl.log import get_logger; get_logger('a').info('a.b'); get_logger('b').error('a.b')"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         assert (done.stdout, done.stderr) == (b"", b"")
 
@@ -211,9 +209,7 @@ class TestConsole:
 
 
 class TestRedaction:
-    @pytest.mark.parametrize(
-        "name", ["password", "redis_password", "apiKey", "HMAC_KEY", "token", "sasl_mechanism"]
-    )
+    @pytest.mark.parametrize("name", ["password", "redis_password", "apiKey", "HMAC_KEY", "token", "sasl_mechanism"])
     def test_names_of_secrets_are_known(self, name: str) -> None:
         """A name with a secret's word in it is redacted, in any spelling."""
         assert log.redact(None, "info", {"event": "a.b", name: "s3cret"})[name] == "***"

@@ -150,17 +150,12 @@ class TestPrecedence:
             result = loaded(tmp_path, toml)
             assert result.settings.reward.weights.success == 3.0
             assert result.origins["reward.weights.success"].endswith(":2")
-        assert (
-            load(Root, environ={"ALICE__REWARD__WEIGHTS__SUCCESS": "4"}).settings.reward.weights.success
-            == 4.0
-        )
+        assert load(Root, environ={"ALICE__REWARD__WEIGHTS__SUCCESS": "4"}).settings.reward.weights.success == 4.0
 
     def test_a_section_may_have_other_defaults_than_its_type(self) -> None:
         """The default of a section is the instance that the root gives it."""
 
-        assert load(OtherDefault, flags={"kafka.partitions": 2}).settings.kafka == Kafka(
-            topic="own", partitions=2
-        )
+        assert load(OtherDefault, flags={"kafka.partitions": 2}).settings.kafka == Kafka(topic="own", partitions=2)
 
     def test_defaults_are_not_shared(self) -> None:
         """Two loads never hand out the same list or table."""
@@ -228,10 +223,7 @@ class TestUnknownKeys:
     def test_the_nearest_key_is_offered(self, tmp_path: Path) -> None:
         """A slip in a name is answered with the name, the line and what was probably meant."""
         error = refusal(tmp_path, '[kafka]\n\ntopc = "a"')
-        assert (
-            str(error)
-            == f"unknown key 'kafka.topc' ({tmp_path / 'config.toml'}:3) (did you mean 'kafka.topic'?)"
-        )
+        assert str(error) == f"unknown key 'kafka.topc' ({tmp_path / 'config.toml'}:3) (did you mean 'kafka.topic'?)"
         assert error.code == "config_key_unknown"
 
     def test_a_key_in_the_wrong_section_is_found(self, tmp_path: Path) -> None:
@@ -262,16 +254,11 @@ class TestUnknownKeys:
 
     def test_a_section_is_not_a_key(self, tmp_path: Path) -> None:
         """A value in place of a section is answered with the section's keys."""
-        assert (
-            refusal(tmp_path, "redis = 3").hint
-            == "it is a section; its keys are redis.url, redis.timeout_seconds"
-        )
+        assert refusal(tmp_path, "redis = 3").hint == "it is a section; its keys are redis.url, redis.timeout_seconds"
 
     def test_all_that_is_wrong_is_said_at_once(self, tmp_path: Path) -> None:
         """Several problems of several sources make one error that lists them all."""
-        message = str(
-            refusal(tmp_path, "[kafka]\ntopc = 1\npartitions = 0", flags={"redis.timeout_seconds": -1})
-        )
+        message = str(refusal(tmp_path, "[kafka]\ntopc = 1\npartitions = 0", flags={"redis.timeout_seconds": -1}))
         assert message.startswith("3 problems:\n- unknown key 'kafka.topc'")
         assert "- kafka.partitions = 0" in message
         assert "- redis.timeout_seconds = -1" in message
@@ -282,9 +269,7 @@ class TestValues:
         """A number outside its range is told with its line and its range."""
         error = refusal(tmp_path, "[kafka]\npartitions = 0")
         place = tmp_path / "config.toml"
-        assert (
-            str(error) == f"kafka.partitions = 0 ({place}:2) is refused: it must be whole number, 1 to 1000"
-        )
+        assert str(error) == f"kafka.partitions = 0 ({place}:2) is refused: it must be whole number, 1 to 1000"
         assert error.code == "config_value_refused"
 
     @pytest.mark.parametrize(
@@ -347,9 +332,7 @@ class TestValues:
     def test_a_required_field_must_be_given(self) -> None:
         """A field without a default is asked for by name, and not again when it was given wrongly."""
 
-        with pytest.raises(
-            ConfigError, match=r"^needed\.count is required \(set it, or ALICE__NEEDED__COUNT\)$"
-        ):
+        with pytest.raises(ConfigError, match=r"^needed\.count is required \(set it, or ALICE__NEEDED__COUNT\)$"):
             load(Required)
         with pytest.raises(ConfigError, match=r"^needed\.count = 0 \(flag --needed\.count\) is refused"):
             load(Required, flags={"needed.count": 0})
@@ -359,9 +342,7 @@ class TestValues:
 class TestFile:
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         """A file that was named must be there."""
-        with pytest.raises(
-            ConfigError, match=r"cannot read the configuration file '.*no\.toml': No such file"
-        ):
+        with pytest.raises(ConfigError, match=r"cannot read the configuration file '.*no\.toml': No such file"):
             load(Root, path=tmp_path / "no.toml")
 
     @pytest.mark.parametrize(
@@ -404,8 +385,7 @@ class TestSecrets:
             error = refusal(tmp_path, flags={"kafka.sasl_password": "s3cret"})
         assert "s3cret" not in str(error)
         assert error.hint == (
-            "set ALICE__KAFKA__SASL_PASSWORD in the environment,"
-            " or ALICE__KAFKA__SASL_PASSWORD_FILE naming a file"
+            "set ALICE__KAFKA__SASL_PASSWORD in the environment, or ALICE__KAFKA__SASL_PASSWORD_FILE naming a file"
         )
 
     def test_a_secret_comes_from_the_environment(self) -> None:
@@ -537,9 +517,7 @@ class TestReport:
     def test_only_an_unset_default_may_be_commented_out(self) -> None:
         """A commented-out key counts for a field that is None by default and for no other."""
         assert "kafka.partitions" in undocumented_keys(Root, "[kafka]\n# Above.\n# partitions = 6")
-        assert "rules.fallback_tool" not in undocumented_keys(
-            Root, '[rules]\n# Above.\n# fallback_tool = "x"'
-        )
+        assert "rules.fallback_tool" not in undocumented_keys(Root, '[rules]\n# Above.\n# fallback_tool = "x"')
 
 
 def test_secrets_cannot_be_encoded() -> None:

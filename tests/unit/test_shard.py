@@ -156,8 +156,12 @@ def test_cache_hits_teach_the_cache_alone() -> None:
     assert learned(fold([hit], Lineage(arms=LINEAGE.arms, hits_teach_all=True))) == 1
 
 
-@pytest.mark.parametrize(("tool_ok", "success", "expected"), [(True, False, [1, 0]), (False, True, [0, 1]), (None, True, [1, 0])])
-def test_a_turn_without_a_tool_is_judged_by_its_success(tool_ok: bool | None, success: bool, expected: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("tool_ok", "success", "expected"), [(True, False, [1, 0]), (False, True, [0, 1]), (None, True, [1, 0])]
+)
+def test_a_turn_without_a_tool_is_judged_by_its_success(
+    tool_ok: bool | None, success: bool, expected: list[int]
+) -> None:
     """`tool_ok` absent is not a failure: the turn's success stands for it."""
     ended = turn("d")["outcome"] | {"tool_ok": tool_ok, "success": success}
     row = total(fold([turn("d", outcome=ended)])).tool.sums[0, TOOLS.index("weather.lookup")]

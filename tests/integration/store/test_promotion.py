@@ -144,6 +144,15 @@ async def test_a_rollback_of_what_no_longer_serves_is_refused(client: Any, store
     assert await state(client) == before
 
 
+async def test_live_never_goes_back_to_a_version_that_is_gone(client: Any, store: Store) -> None:
+    """When the bytes of the target are lost, the rollback is refused and live keeps serving."""
+    await publish_many(store, 3)
+    await client.delete(keys.snapshot("alice", 2))
+    before = await state(client)
+    assert await store.rollback(request="r1") == Moved(Applied.MISSING, 3, None)
+    assert await state(client) == before
+
+
 async def test_a_canary_rollback_leaves_live_alone(client: Any, store: Store) -> None:
     """Withdrawing the canary neither moves nor pins live, and is idempotent whoever asks."""
     await publish_many(store, 2)

@@ -138,3 +138,12 @@ async def test_run_id_tells_a_wiped_redis_from_an_old_one(client: Any, store: St
     await client.flushdb()
     await publish_many(await ready(store), 1)
     assert (await store.read_head()).run_id != first
+
+
+async def test_what_is_live_already_is_not_published_again(client: Any, store: Store) -> None:
+    """A digest that is live is not stored a second time, also when a newer candidate waits."""
+    await publish_many(store, 1)
+    await store.publish(publication(1, candidate=True))
+    before = await state(client)
+    assert await store.publish(publication(2, digest="d1")) == Published(Applied.ALREADY, 1, True)
+    assert await state(client) == before

@@ -8,6 +8,7 @@ from math import erf, sqrt
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, ucb, uniforms, with_floor
 
 IDS = [f"0198c0de-0000-7000-8000-{i:012x}" for i in range(20_000)]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from alice_rl.online.linucb import Solution, maximise_evidence, solve, standardiser
 from river.linear_model import BayesianLinearRegression
+
+from alice_rl.online.linucb import Solution, maximise_evidence, solve, standardiser
 
 Array = npt.NDArray[np.float64]
 
@@ -139,7 +140,7 @@ def test_no_data_at_all_is_the_prior() -> None:
 
 
 def test_adding_a_row_narrows_its_own_width(world: World) -> None:
-    """Seeing `x` narrows the width at `x`, without standardisation by exactly Sherman and Morrison's amount."""
+    """Seeing `x` narrows the width at `x`, in raw features by exactly Sherman and Morrison's amount."""
     n, G, B, Y = world.moments
     x = world.X[0]
     before = solve(n, G, B, Y, WEIGHTS, standardise=False).estimate(x)[1]
@@ -281,7 +282,7 @@ def test_bugs_are_refused(world: World, change: dict[str, object], message: str)
     """A prior of 0, numbers that are not finite and shapes that disagree raise at once."""
     arguments = dict(zip(("n", "G", "B", "Y"), world.moments, strict=True)) | {"weights": WEIGHTS} | change
     with pytest.raises(ValueError, match=message):
-        solve(**arguments)  # type: ignore[arg-type]
+        solve(**arguments)
 
 
 def test_corrupt_moments_are_refused() -> None:

@@ -9,6 +9,7 @@ from math import comb, pi
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from alice_rl.online.thompson import posterior, probability_best
 
 Poly = list[Fraction]
@@ -82,11 +83,11 @@ def test_agrees_with_the_closed_form_of_two_arms_at_large_counts() -> None:
 
 
 def test_arcsine_arms() -> None:
-    """Beta(1/2, 1/2), whose density has two poles, against the uniform: P(best) is 1/2; against Beta(1, 2) known."""
+    """Densities with poles at 0 and 1 give the integrals that are known in closed form."""
     assert probability_best([0.5, 1.0], [0.5, 1.0]).tolist() == pytest.approx([0.5, 0.5], abs=1e-12)
     # P(X > Y) = E[1 - (1 - X)^2] = 1 - E[X^2] = 1 - 3/8 for X arcsine, Y ~ Beta(1, 2).
     assert probability_best([0.5, 1.0], [0.5, 2.0])[0] == pytest.approx(0.625, abs=1e-12)
-    # Beta(3/2, 1/2) against the uniform wins with its mean, 3/4; Beta(1/2, 1) has F(t) = sqrt(t): E sqrt(U) = 2/3.
+    # Against the uniform an arm wins with its mean; Beta(1/2, 1) has F(t) = sqrt(t), and E sqrt(U) = 2/3.
     assert probability_best([1.5, 1.0], [0.5, 1.0])[0] == pytest.approx(0.75, abs=1e-12)
     assert probability_best([1.0, 0.5], [1.0, 1.0])[0] == pytest.approx(2.0 / 3.0, abs=1e-12)
     # E sqrt(X) for X arcsine is 2 / pi.
@@ -114,7 +115,7 @@ def test_equal_arms_among_others_are_equal_to_the_last_bit() -> None:
 
 @pytest.mark.parametrize("arms", [2, 7, 30])
 def test_agrees_with_the_normal_limit(arms: int) -> None:
-    """At ten million counts two arms whose rates differ by a posterior sd win as normal distributions would."""
+    """At ten million counts an arm a posterior sd of the difference ahead wins as a normal would."""
     size, rate = 1e7, 0.3
     sd = np.sqrt(rate * (1.0 - rate) / size)
     a = np.full(arms, rate * size)
@@ -165,7 +166,7 @@ def test_splitting_panels_changes_nothing(seed: int) -> None:
 
 
 def test_dominated_and_lone_arms() -> None:
-    """A hopeless arm has a probability of nothing but rounding; one arm is certain; no arm is an empty answer."""
+    """A hopeless arm has nothing but rounding, a lone arm is certain, no arm is an empty answer."""
     got = probability_best([1e6, 1.0], [1.0, 1e6])
     assert got[0] == pytest.approx(1.0, abs=1e-12)
     assert 0.0 <= got[1] < 1e-12
@@ -190,7 +191,7 @@ def test_posterior_without_pooling_is_counts_and_prior() -> None:
 
 
 def test_pooling_borrows_the_tools_overall_rate() -> None:
-    """Six pseudo-counts at a rate of 3/4 are 4.5 successes and 1.5 failures, for every intent and the unseen one."""
+    """Six pseudo-counts at 3/4 are 4.5 successes and 1.5 failures, for every intent, seen or not."""
     a, b = posterior([[10], [5]], [[0], [5]], pooled_counts=6.0)
     np.testing.assert_allclose(a, [[15.5], [10.5], [5.5]])
     np.testing.assert_allclose(b, [[2.5], [7.5], [2.5]])
