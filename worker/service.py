@@ -16,7 +16,6 @@ from collections import Counter
 from alice_rl import __version__
 from alice_rl.errors import DependencyError
 from alice_rl.log import get_logger
-from alice_rl.snapshot.connection import is_transient
 from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Retention, Store
 from worker.checkpoint import Checkpoints, Holding
@@ -31,7 +30,9 @@ __all__ = ["Worker"]
 logger = get_logger(__name__)
 
 _RETRY_SECONDS = (0.2, 5.0)
-_BREATH_SECONDS = 0.0
+# What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is retried:
+# the sums are in memory, the log keeps the rest, and a worker that gives up would only have to read it again.
+_FATAL = frozenset({"checkpoint_lost", "lineage_refused", "log_recreated", "log_truncated"})
 
 
 class Worker:
@@ -130,19 +131,22 @@ class Worker:
             del self.holdings[partition]
             logger.info("partition.revoked", partition=partition, epoch=epoch)
         for partition in sorted(assigned):
-            if partition not in self.holdings:
-                await self._take(partition, epoch)
-            else:
+            if partition in self.holdings:
                 self._consumer.seek(partition, self.holdings[partition].shard.position)
+            elif not await self._take(partition, epoch):
+                return
             if self._consumer.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
 
-    async def _take(self, partition: int, epoch: int) -> None:
+    async def _take(self, partition: int, epoch: int) -> bool:
+        """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
         started = time.monotonic()
         holding = await self._checkpoints.claim(partition, epoch)
         if holding is None:
-            return
+            logger.warning("partition.fenced", partition=partition, epoch=epoch, reason="claimed by another worker")
+            await asyncio.sleep(_RETRY_SECONDS[0])
+            return False
         first, end = await self._consumer.log_ends(partition)
         shard = holding.shard
         if holding.stored_next is None:
@@ -159,6 +163,7 @@ class Worker:
             low=shard.position,
             seconds=round(time.monotonic() - started, 3),
         )
+        return True
 
     async def _fold(self, batches: dict[int, list[object]]) -> None:
         for partition, records in batches.items():
@@ -171,7 +176,7 @@ class Worker:
             self.counts["rejected"] += len(rejected)
             if rejected:
                 await self._dead_letters.send(partition, rejected)
-            await asyncio.sleep(_BREATH_SECONDS)  # let heartbeats to the group through between partitions
+            await asyncio.sleep(0)  # lets the group's heartbeats through between partitions
 
     async def _checkpoint(self) -> None:
         """Write every shard that moved."""
@@ -222,7 +227,7 @@ class Worker:
 
     def _back_off(self, error: DependencyError) -> None:
         """Note that a dependency is away, or give up when waiting cannot help."""
-        if not is_transient(error):
+        if error.code in _FATAL:
             raise error
         if not self._redis_away:
             logger.warning("redis.unreachable", error=str(error), retry_seconds=self._retry_pause)

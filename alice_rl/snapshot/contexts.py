@@ -24,10 +24,9 @@ class ContextReader:
     Examples
     --------
     >>> reader = ContextReader()
-    >>> reader.read({"intent": "weather", "text_len": 34, "confidence": 1.5})
-    (Context(intent='weather', lang=None, guardian_state=None, text_len=34.0, confidence=1.0,
-    recent_latency_ms=None, \
-recent_cost_usd=None), 'confidence')
+    >>> context, mended = reader.read({"intent": "weather", "text_len": 34, "confidence": 1.5})
+    >>> context.text_len, context.confidence, mended
+    (34.0, 1.0, 'confidence')
     >>> reader.read({"lang": "sv"})
     (None, 'intent')
     """

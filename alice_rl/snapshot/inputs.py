@@ -39,8 +39,10 @@ def believed_names(offered: Offer, arms: tuple[str, ...] | None) -> tuple[str, .
 
     Examples
     --------
-    >>> believed_names(("search", "x"), ("none", "search")), believed_names(("x",), ("none",)), believed_names(("x",), None)
-    (('search',), ('none',), ('x',))
+    >>> believed_names(("search", "x"), ("none", "search")), believed_names(("x",), ("none",))
+    (('search',), ('none',))
+    >>> believed_names(("x",), None)
+    ('x',)
     """
     if arms is not None:
         return tuple([arm for arm in arms if offered is not None and arm in offered]) or arms
