@@ -20,6 +20,7 @@ from msgspec import Struct
 from alice_rl.clock import Clock, ClockState, Readings
 from alice_rl.columns import Columnar, add
 from alice_rl.episodes import Episode, Joiner
+from alice_rl.errors import DependencyError
 from alice_rl.events import Event, Outcome
 from alice_rl.intake import Intake, Record, Rejected, Taken
 from alice_rl.lineage import Lineage
@@ -150,6 +151,11 @@ class Shard:
         ----------
         records : sequence of Record
             In the order of their offsets. Those before `position` were read already and are skipped.
+
+        Raises
+        ------
+        DependencyError
+            While rebuilding: the log does not hold the records that the checkpoint was made from.
         """
         rejected: list[Rejected] = []
         for part in self._parts(records):
@@ -161,7 +167,13 @@ class Shard:
                 self._count(len(part), taken, len(episodes))
                 rejected += taken.rejected
                 self.next = part[-1].offset + 1
-                self.tail = f"{part[-1].offset}:{part[-1].timestamp}:{zlib.crc32(part[-1].value or b''):08x}"
+                self.tail = _fingerprint(part[-1])
+            elif part[-1].offset == self.next - 1 and _fingerprint(part[-1]) != self.tail:
+                raise DependencyError(
+                    f"the record at offset {part[-1].offset} is not the one that was folded: the topic was made anew",
+                    code="log_recreated",
+                    hint="learn the new topic under another policy.lineage",
+                )
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
         return rejected
@@ -231,6 +243,10 @@ class Shard:
         self.counts.update(records=records, episodes=episodes, rejected=len(taken.rejected))
         self.counts.update(f"rejected.{rejected.reason}" for rejected in taken.rejected)
         self.counts.update(self._joiner.counts)
+
+
+def _fingerprint(record: Record) -> str:
+    return f"{record.offset}:{record.timestamp}:{zlib.crc32(record.value or b''):08x}"
 
 
 def _on_time(events: list[Event], offsets: IntArray, readings: Readings) -> tuple[list[Event], IntArray, Readings]:

@@ -1,4 +1,4 @@
-"""Snapshots for tests: random but seeded, of any size, and as an optimistic learner would solve them."""
+"""Snapshots for tests: solved from seeded random moments, of any size; or small and fixed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from alice_rl.features import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.linucb import solve
-from alice_rl.snapshot.format import Manifest, Snapshot
+from alice_rl.snapshot import Manifest, Snapshot
+from alice_rl.slots import Restriction
 
-__all__ = ["TOOLS", "make_snapshot"]
+__all__ = ["TOOLS", "make_snapshot", "small_snapshot"]
 
 TOOLS = ("weather.lookup", "calendar.read", "web.search", "none")
 
@@ -68,4 +69,43 @@ def make_snapshot(
         tool_b=rng.uniform(1.0, 60.0, tool),
         cache_mean=rng.normal(1.0, 0.5, cache),
         cache_n=rng.integers(0, 300, cache).astype(np.float64),
+    )
+
+
+def small_snapshot(**manifest: Any) -> Snapshot:
+    """A snapshot of a few hundred numbers, the same bits on every machine; further arguments go into the manifest."""
+    features = FeatureSettings(feature_dim=8)
+    arms = Arms(route=("micro", "deep"), tool=("search", "none"), cache=("L1", "L2"))
+    given: dict[str, Any] = {
+        "policy": "alice",
+        "version": 7,
+        "created_at_ms": 1_767_225_600_000,
+        "lineage": "main",
+        "lineage_fingerprint": Lineage(features=features, arms=arms).fingerprint,
+        "offsets": {0: 120, 11: 80},
+        "features": features,
+        "features_fingerprint": features.fingerprint,
+        "arms": arms,
+        "intents": ("weather", "väder"),
+        "classes": ("weather",),
+        "weights": {"success": 2.0, "latency_ms": -0.001},
+        "max_share": {"deep": 0.5},
+        "guardian": {"LOCKDOWN": Restriction(route=("micro",), tool=("none",))},
+        "counts": {"episodes": 200},
+        "moments_digest": "0" * 64,
+        "mean_reward": {"route": {"micro": 1.25}},
+    }
+    d = features.dim
+    theta = np.arange(2.0 * d).reshape(2, d) / 64.0
+    factor = np.tril(np.arange(2.0 * d * d).reshape(2, d, d) / 1024.0)
+    return Snapshot(
+        Manifest(**(given | manifest)),
+        route_theta=theta,
+        route_factor=factor,
+        route_alpha=np.array([0.5, 1.0]),
+        route_noise=np.array([0.25, 0.5]),
+        tool_a=np.array([[9.0, 2.0], [1.0, 4.0], [3.0, 3.0]]),
+        tool_b=np.array([[2.0, 5.0], [6.0, 1.0], [3.0, 3.0]]),
+        cache_mean=np.array([[1.0, 1.5], [1.25, 1.0]]),
+        cache_n=np.array([[100.0, 100.0], [0.0, 0.0]]),
     )

@@ -45,20 +45,16 @@ _SECRET = {"secret": True}  # as in `alice_rl.settings`, which a client of the p
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Config section `redis`."""
 
-    url: Annotated[
-        str, Meta(description="redis://host:port/db, rediss://host:port/db for TLS, or unix:///path")
-    ] = "redis://127.0.0.1:6379/0"
+    url: Annotated[str, Meta(description="redis://host:port/db, rediss://host:port/db for TLS, or unix:///path")] = (
+        "redis://127.0.0.1:6379/0"
+    )
     username: Annotated[str, Meta(description='ACL user; "" for the default user')] = ""
     password: Annotated[str, Meta(extra=_SECRET, description="password; environment or file only")] = ""
     ssl_ca_file: Annotated[str, Meta(description='PEM of the authorities; "" for the system\'s own')] = ""
     ssl_cert_file: Annotated[str, Meta(description='PEM of the client\'s certificate; "" for none')] = ""
     ssl_key_file: Annotated[str, Meta(description='PEM of the client\'s key; "" for none')] = ""
-    socket_timeout_seconds: Annotated[float, Meta(gt=0, le=300, description="longest wait for an answer")] = (
-        5.0
-    )
-    connect_timeout_seconds: Annotated[
-        float, Meta(gt=0, le=300, description="longest wait for a connection")
-    ] = 2.0
+    socket_timeout_seconds: Annotated[float, Meta(gt=0, le=300, description="longest wait for an answer")] = 5.0
+    connect_timeout_seconds: Annotated[float, Meta(gt=0, le=300, description="longest wait for a connection")] = 2.0
     retries_max: Annotated[
         int, Meta(ge=0, le=100, description="repetitions of a command after a broken connection")
     ] = 3
@@ -173,9 +169,7 @@ _HINTS = {
     "redis_busy": "another client's script is running; wait",
     "redis_unreachable": "is Redis running, is redis.url right, and does it answer in time?",
 }
-_TRANSIENT = frozenset(
-    {"redis_unreachable", "redis_loading", "redis_read_only", "redis_cluster_down", "redis_busy"}
-)
+_TRANSIENT = frozenset({"redis_unreachable", "redis_loading", "redis_read_only", "redis_cluster_down", "redis_busy"})
 
 
 def is_transient(error: DependencyError) -> bool:

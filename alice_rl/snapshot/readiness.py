@@ -62,9 +62,7 @@ async def wait_ready(client: Any, where: str, timeout_seconds: float) -> None:
             left_seconds = give_up_at - monotonic()
             if left_seconds <= 0 or not is_transient(error):
                 raise
-            logger.warning(
-                "redis.awaited", address=where, code=error.code, left_seconds=round(left_seconds, 1)
-            )
+            logger.warning("redis.awaited", address=where, code=error.code, left_seconds=round(left_seconds, 1))
         # Workers that start together do not knock together.
         await asyncio.sleep(min(left_seconds, pause_seconds * random.uniform(0.5, 1.0)))
         pause_seconds = min(2 * pause_seconds, _PAUSE_MAX_SECONDS)

@@ -149,9 +149,7 @@ class ShardChange(msgspec.Struct, frozen=True, kw_only=True):
         for prefix, fields in ((_EXTRA, self.extra), (_BUCKET, self.buckets)):
             for name, value in fields.items():
                 pairs += (prefix + name, value)
-        removed = [_EXTRA + name for name in self.removed_extra] + [
-            _BUCKET + name for name in self.removed_buckets
-        ]
+        removed = [_EXTRA + name for name in self.removed_extra] + [_BUCKET + name for name in self.removed_buckets]
         expected = "" if self.expected_next is None else self.expected_next
         return [expected, self.next, self.low, self.watermark_ms, self.tail, len(pairs), *pairs, *removed]
 
@@ -176,9 +174,7 @@ class ShardRecord(msgspec.Struct, frozen=True, kw_only=True):
             watermark_ms=int(named["watermark_ms"]),
             tail=named["tail"].decode(),
             extra={name[len(_EXTRA) :]: value for name, value in named.items() if name.startswith(_EXTRA)},
-            buckets={
-                name[len(_BUCKET) :]: value for name, value in named.items() if name.startswith(_BUCKET)
-            },
+            buckets={name[len(_BUCKET) :]: value for name, value in named.items() if name.startswith(_BUCKET)},
         )
 
 

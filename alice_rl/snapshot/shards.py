@@ -98,13 +98,9 @@ class ShardStore:
         with reaching(self._where):
             fields = await self._redis.hkeys(keys.meta(self._policy))
         prefix = _partition_field(lineage, "")
-        return frozenset(
-            int(name[len(prefix) :]) for name in map(bytes.decode, fields) if name.startswith(prefix)
-        )
+        return frozenset(int(name[len(prefix) :]) for name in map(bytes.decode, fields) if name.startswith(prefix))
 
-    async def claim(
-        self, lineage: str, partition: int, *, nonce: str, worker: str, epoch: int, lease_ms: int
-    ) -> Claim:
+    async def claim(self, lineage: str, partition: int, *, nonce: str, worker: str, epoch: int, lease_ms: int) -> Claim:
         """Take a partition over; whoever held it is fenced.
 
         Parameters
@@ -131,9 +127,7 @@ class ShardStore:
             fields = await self._redis.hgetall(self._owner(lineage, partition))
         if not fields:
             return None
-        return Owner(
-            int(fields[b"token"]), fields[b"worker"].decode(), int(fields[b"epoch"]), int(fields[b"lease"])
-        )
+        return Owner(int(fields[b"token"]), fields[b"worker"].decode(), int(fields[b"epoch"]), int(fields[b"lease"]))
 
     async def load_shard(self, lineage: str, partition: int) -> ShardRecord | None:
         """The stored shard of a partition, None when there is none."""

@@ -10,6 +10,7 @@ import pytest
 
 from alice_rl.columns import query_class
 from alice_rl.episodes import JoinSettings, MissingOutcome
+from alice_rl.errors import DependencyError
 from alice_rl.events import Context
 from alice_rl.features import Featuriser
 from alice_rl.lineage import Arms, Lineage
@@ -196,3 +197,12 @@ def test_a_batch_read_again_is_skipped() -> None:
 def test_query_classes_are_made_of_the_named_fields() -> None:
     """A class joins its fields; an absent one is empty."""
     assert query_class(Context(intent="väder"), ("intent", "lang")) == "väder|"
+
+
+def test_another_log_is_refused() -> None:
+    """A checkpoint goes on with the log it was made from, and no other."""
+    shard = Shard(LINEAGE)
+    shard.feed(turns(50, seed=1))
+    restored = Shard.restore(LINEAGE, shard.state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
+    with pytest.raises(DependencyError, match="made anew"):
+        restored.feed(turns(80, seed=2))

@@ -58,9 +58,7 @@ class LossyProxy:
             self._relays.add(task)
             task.add_done_callback(self._relays.discard)
 
-    async def _relay(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
-    ) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 if answers and self.armed:
@@ -77,9 +75,7 @@ async def test_an_answer_lost_on_the_way_changes_nothing(redis_url: str) -> None
     direct = connect_async(RedisSettings(url=redis_url))
     port, database = redis_url.rsplit(":", 1)[1].split("/")
     async with LossyProxy(int(port)) as proxy:
-        store = await ready(
-            Store.from_settings(RedisSettings(url=f"redis://127.0.0.1:{proxy.port}/{database}"))
-        )
+        store = await ready(Store.from_settings(RedisSettings(url=f"redis://127.0.0.1:{proxy.port}/{database}")))
         token = await claim(store, "warm")
         await save(store, token, change("warm", None, 1))
         await publish_many(store, 3)

@@ -54,9 +54,7 @@ async def test_racing_checkpoints_advance_one_step_at_a_time(store: Store) -> No
     token = await claim(store)
     await save(store, token, change("c", None, 0))
     for step in range(5):
-        answers = await asyncio.gather(
-            *(save(store, token, change(f"c{step}-{i}", step, step + 1)) for i in range(8))
-        )
+        answers = await asyncio.gather(*(save(store, token, change(f"c{step}-{i}", step, step + 1)) for i in range(8)))
         assert sorted(answers) == [Applied.CAS] * 7 + [Applied.OK]
 
 

@@ -102,9 +102,7 @@ async def test_a_checkpoint_is_read_back_as_it_was_written(client: Any, store: S
     """Offsets, extra fields and buckets survive; removed fields are gone; binary values are untouched."""
     token = await claim(store)
     raw = bytes(range(256))
-    first = change(
-        "c1", None, 10, tail="t1", extra={"gate": b"g", "old": b"o"}, buckets={"1": raw, "2": b"b"}
-    )
+    first = change("c1", None, 10, tail="t1", extra={"gate": b"g", "old": b"o"}, buckets={"1": raw, "2": b"b"})
     second = change("c2", 10, 20, buckets={"3": b"c"}, removed_buckets=("2",), removed_extra=("old",))
     assert await save(store, token, first) is Applied.OK
     assert await save(store, token, second) is Applied.OK
