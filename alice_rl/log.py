@@ -16,24 +16,20 @@ A logger asks anew at each call which of the three holds, so modules may make th
 from __future__ import annotations
 
 import functools
-import json
 import logging
-import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TextIO, cast
-
-import orjson
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from alice_rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["SECRET_MARK", "SecretText", "configure", "get_logger", "hide_passwords", "looks_secret", "redact"]
 
 Format = Literal["json", "console", "auto"]
-_PlainCall = tuple[tuple[str], dict[str, Any]]
 
 SECRET_MARK = "***"
 """What stands in place of a secret, wherever one would be shown."""
@@ -44,7 +40,6 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z0-9]*")
 _USERINFO = re.compile(r"(?<=://)[^\s\"',]*@")
 _PARAMETER = re.compile(r"(?i)([?&][\w.-]*(?:password|secret|token|key)=)[^&\s\"',]+")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_FIRST_KEYS = ("timestamp", "level", "event", "logger")
 _DEPTH_MAX = 4
 
 logging.getLogger(_LIBRARY).addHandler(logging.NullHandler())
@@ -94,7 +89,7 @@ def hide_passwords(text: str) -> str:
     return _PARAMETER.sub(rf"\1{SECRET_MARK}", _USERINFO.sub(f"{SECRET_MARK}@", text))
 
 
-def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+def redact(_logger: object, _method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: values of secret-looking keys, and passwords inside URLs, become `***`."""
     return {key: _redacted(key, value, 0) for key, value in event_dict.items()}
 
@@ -139,37 +134,29 @@ def configure(format: Format = "auto", level: str = "info", *, stream: TextIO | 
         raise ConfigError(f"log level {level!r} is unknown", hint=f"use one of {', '.join(_LEVELS)}")
     if format not in ("auto", "json", "console"):
         raise ConfigError(f"log format {format!r} is unknown", hint="use one of auto, json, console")
-    terminal = (stream or sys.stderr).isatty()
-    console = format == "console" or (format == "auto" and terminal)
-    structlog.configure(
-        processors=[*_PROCESSORS, _console(terminal) if console else _render_json],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=_factory(stream, as_text=console),
-        cache_logger_on_first_use=False,  # `_Logger` caches, and so a second `configure` reaches every logger
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _LibraryHandler)]
-    root.addHandler(_LibraryHandler(logging.WARNING))
+    from alice_rl.log_output import install  # with structlog, which an orchestrator may do without
+
+    console = format == "console" or (format == "auto" and (stream or sys.stderr).isatty())
+    install(console=console, threshold=threshold, stream=stream)
     _Logger.configured += 1
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry `logger=name`; see the module's docstring for where they go."""
-    return cast(FilteringBoundLogger, _Logger(name))
+    return cast("FilteringBoundLogger", _Logger(name))
 
 
 class _Logger:
     """Finds, at each call, the logger that is in force; after `configure` that is one comparison."""
 
-    __slots__ = ("_bound", "_made_at", "_name", "_plain", "_theirs")
+    __slots__ = ("_bound", "_made_at", "_name", "_plain")
     configured = 0
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._made_at = 0
         self._bound: Any = None
-        self._theirs: Any = structlog.get_logger(name)
-        self._plain: Any = _stdlib_logger(name)
+        self._plain = _Plain(name if name.partition(".")[0] == _LIBRARY else f"{_LIBRARY}.{name}")
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith("__"):
@@ -177,91 +164,35 @@ class _Logger:
         return getattr(self._current(), method)
 
     def _current(self) -> Any:
+        structlog = sys.modules.get("structlog")
         if not _Logger.configured:
-            return self._theirs.bind(logger=self._name) if structlog.is_configured() else self._plain
+            theirs = structlog is not None and structlog.is_configured()
+            return self._structured(structlog) if theirs else self._plain
         if self._made_at != _Logger.configured:
-            self._bound = self._theirs.bind(logger=self._name)
+            self._bound = self._structured(structlog)
             self._made_at = _Logger.configured
         return self._bound
 
-
-class _LibraryHandler(logging.Handler):
-    """Passes other libraries' warnings on as `library.logged`."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = record.getMessage()
-            _library_log.warning("library.logged", library=record.name, message=text, exc_info=record.exc_info)
-        except Exception:  # as every handler of the standard library: a log line must not end the program
-            self.handleError(record)
+    def _structured(self, structlog: Any) -> Any:
+        return structlog.get_logger(self._name).bind(logger=self._name)
 
 
-def _render_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> bytes:
-    """The line as JSON in UTF-8, the four keys of every line first."""
-    line = {key: event_dict.pop(key) for key in _FIRST_KEYS if key in event_dict}
-    line.update(event_dict)
-    try:
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError:  # an integer above 64 bits or a lone surrogate: the line matters more than its speed
-        return json.dumps(line, default=str, skipkeys=True).encode("ascii")
+class _Plain:
+    """Lines for the standard library's logging: the event, then `key=value`."""
 
+    __slots__ = ("_logger",)
 
-def _render_plain(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> _PlainCall:
-    """The line as a message for the standard library: the event, then `key=value`."""
-    exc_info = event_dict.pop("exc_info", None)
-    words = [str(event_dict.pop("event")), *(f"{key}={value}" for key, value in event_dict.items())]
-    return (" ".join(words),), {"exc_info": exc_info}
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
 
+    def __getattr__(self, method: str) -> Any:
+        level = logging.ERROR if method == "exception" else _LEVELS.get(method)
+        if level is None:
+            raise AttributeError(method)
+        return functools.partial(self._log, level, exc_info=method == "exception")
 
-def _console(terminal: bool) -> Processor:
-    # The plain formatter, because the pretty ones print local variables, and with them secrets.
-    return structlog.dev.ConsoleRenderer(
-        colors=terminal and "NO_COLOR" not in os.environ,
-        exception_formatter=structlog.dev.plain_traceback,
-    )
-
-
-def _factory(stream: TextIO | None, *, as_text: bool) -> Callable[..., WrappedLogger]:
-    sink = cast(Any, _Sink(stream))
-    return structlog.PrintLoggerFactory(sink) if as_text else structlog.BytesLoggerFactory(sink)
-
-
-class _Sink:
-    """A stream that takes bytes as well as text: the one handed in, else whatever `sys.stderr` is by then."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, line: bytes | str) -> None:
-        stream = self._stream or sys.stderr
-        if isinstance(line, str):
-            stream.write(line)
-        elif hasattr(stream, "buffer"):
-            stream.buffer.write(line)
-        else:  # a `StringIO`
-            stream.write(line.decode())
-
-    def flush(self) -> None:
-        (self._stream or sys.stderr).flush()
-
-
-def _stdlib_logger(name: str) -> FilteringBoundLogger:
-    below = name if name.partition(".")[0] == _LIBRARY else f"{_LIBRARY}.{name}"
-    plain: FilteringBoundLogger = structlog.wrap_logger(
-        logging.getLogger(below),
-        processors=[structlog.stdlib.filter_by_level, redact, _render_plain],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
-        context_class=dict,
-        cache_logger_on_first_use=True,
-    )
-    return plain
-
-
-_PROCESSORS: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-    redact,  # after the exception has become text: a URL with a password is often found there
-)
-_library_log = get_logger("library")
+    def _log(self, level: int, event: str, *, exc_info: Any = None, **fields: object) -> None:
+        if self._logger.isEnabledFor(level):
+            shown = redact(None, "", dict(fields))
+            words = [hide_passwords(event), *(f"{key}={value}" for key, value in shown.items())]
+            self._logger.log(level, "%s", " ".join(words), exc_info=exc_info)

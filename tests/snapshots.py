@@ -9,8 +9,8 @@ import numpy as np
 from alice_rl.features import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.linucb import solve
-from alice_rl.snapshot import Manifest, Snapshot
 from alice_rl.slots import Restriction
+from alice_rl.snapshot import Manifest, Snapshot
 
 __all__ = ["TOOLS", "make_snapshot", "small_snapshot"]
 

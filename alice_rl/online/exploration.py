@@ -281,9 +281,7 @@ def linear_thompson(means: Sequence[float], sds: Sequence[float]) -> list[float]
     return [p / total for p in mass]
 
 
-def _add_node(
-    mass: list[float], arms: list[tuple[float, float]], live: list[int], t: float, w: float
-) -> None:
+def _add_node(mass: list[float], arms: list[tuple[float, float]], live: list[int], t: float, w: float) -> None:
     """Add one quadrature node's share of `f_k / F_k * prod_j F_j` to the mass of every arm in play."""
     product, hazards = w, []
     for k in live:

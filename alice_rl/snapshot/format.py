@@ -115,10 +115,7 @@ def pack(snapshot: Snapshot, key: bytes | None = None) -> bytes:
         It could not be unpacked again: shapes that disagree with the manifest, numbers that are not finite.
     """
     _check(snapshot)
-    try:
-        manifest = snapshot.manifest.to_json()
-    except UnicodeEncodeError as error:
-        raise SnapshotError(f"the manifest cannot be written as UTF-8: {error}", code="corrupt") from None
+    manifest = _manifest_json(snapshot.manifest)
     tensors = snapshot.tensors()
     content = _content(manifest, tensors)
     metadata = {"manifest": manifest}
@@ -157,10 +154,7 @@ def unpack(data: bytes, key: bytes | None = None) -> Snapshot:
             raise SnapshotError("the snapshot was signed with another key", code="bad_signature")
     if not hmac.compare_digest(metadata["sha256"].encode(), _checksum(content, signature).encode()):
         raise SnapshotError("the content does not match its checksum", code="corrupt")
-    try:
-        manifest = msgspec.json.decode(manifest_json, type=Manifest)
-    except (msgspec.DecodeError, AliceError) as error:
-        raise SnapshotError(f"the manifest cannot be read: {error}", code="corrupt") from None
+    manifest = _read_manifest(manifest_json)
     if set(tensors) != set(_TENSORS):
         raise SnapshotError(f"the tensors are {', '.join(sorted(tensors))}", code="shape_mismatch")
     snapshot = Snapshot(manifest, **tensors)
@@ -177,6 +171,24 @@ def digest(data: bytes) -> str:
     'e3b0c442'
     """
     return hashlib.sha256(data).hexdigest()
+
+
+def _manifest_json(manifest: Manifest) -> str:
+    """The manifest as text, from which the same manifest is read: NaN, say, has no JSON."""
+    try:
+        text = manifest.to_json()
+    except UnicodeEncodeError as error:
+        raise SnapshotError(f"the manifest cannot be written as UTF-8: {error}", code="corrupt") from None
+    if _read_manifest(text) != manifest:
+        raise SnapshotError("the manifest is another one when it is read back", code="corrupt")
+    return text
+
+
+def _read_manifest(text: str) -> Manifest:
+    try:
+        return msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, AliceError) as error:
+        raise SnapshotError(f"the manifest cannot be read: {error}", code="corrupt") from None
 
 
 def _check(snapshot: Snapshot) -> None:

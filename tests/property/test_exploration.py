@@ -21,9 +21,7 @@ counts = st.lists(st.tuples(st.floats(0.5, 1e7), st.floats(0.5, 1e7)), min_size=
 @st.composite
 def distributions(draw_from: st.DrawFn) -> list[float]:
     """A distribution over 1 to 12 arms, some of them with probability 0."""
-    raw = draw_from(
-        st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).filter(lambda raw: sum(raw) > 1e-3)
-    )
+    raw = draw_from(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).filter(lambda raw: sum(raw) > 1e-3))
     return [p / sum(raw) for p in raw]
 
 

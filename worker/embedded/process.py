@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -107,11 +107,14 @@ class ServerProcess:
         Command line of the server; it must stay in the foreground.
     log : Path
         File that takes its stdout and stderr; appended to, so that a restart keeps the earlier lines.
+    environ : mapping of str to str, optional
+        Variables set for it beside our own.
     """
 
-    def __init__(self, argv: Sequence[str], log: Path) -> None:
+    def __init__(self, argv: Sequence[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
         self.argv = list(argv)
         self.log = log
+        self.environ = dict(environ or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -141,6 +144,7 @@ class ServerProcess:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=self.log.parent,
+                    env=os.environ | self.environ,
                     start_new_session=True,
                 )
             )

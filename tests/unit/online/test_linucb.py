@@ -79,9 +79,7 @@ def test_standardised_solution_is_ridge_on_z_scores(world: World, lam: float) ->
     solution = solve(*world.moments, WEIGHTS, lam=lam)
     for k in range(3):
         rows = Z[world.arm == k]
-        coefficients = np.linalg.solve(
-            rows.T @ rows + lam * np.eye(7), rows.T @ world.Y[world.arm == k] @ WEIGHTS
-        )
+        coefficients = np.linalg.solve(rows.T @ rows + lam * np.eye(7), rows.T @ world.Y[world.arm == k] @ WEIGHTS)
         np.testing.assert_allclose(X @ solution.theta[k], Z @ coefficients, rtol=1e-9, atol=1e-9)
 
 
@@ -132,9 +130,7 @@ def test_untried_arms_have_the_prior(world: World, regularization: str) -> None:
 
 def test_no_data_at_all_is_the_prior() -> None:
     """Without a single turn the solution is the prior in raw features."""
-    solution = solve(
-        np.zeros(2), np.zeros((2, 3, 3)), np.zeros((2, 3, 2)), np.zeros((2, 2, 2)), WEIGHTS, lam=0.25
-    )
+    solution = solve(np.zeros(2), np.zeros((2, 3, 3)), np.zeros((2, 3, 2)), np.zeros((2, 2, 2)), WEIGHTS, lam=0.25)
     assert (solution.theta == 0.0).all()
     np.testing.assert_array_equal(solution.factor, np.stack([2.0 * np.eye(3)] * 2))
 
@@ -174,9 +170,7 @@ def test_scale_min_leaves_rare_columns_alone(world: World) -> None:
     assert (gentle @ (world.X.mean(axis=0)))[narrow] == pytest.approx(np.zeros(3), abs=1e-12)
 
 
-def evidence_case(
-    seed: int, n: int, noise: float, signal: float, d: int = 8
-) -> tuple[float, Array, Array, float]:
+def evidence_case(seed: int, n: int, noise: float, signal: float, d: int = 8) -> tuple[float, Array, Array, float]:
     """Moments of one arm whose coefficients are drawn with sd `signal` around a large mean reward."""
     rng = np.random.default_rng(seed)
     Z = np.c_[np.ones(n), rng.standard_normal((n, d - 1))]
@@ -212,17 +206,13 @@ def test_evidence_is_a_maximum_of_the_marginal_likelihood() -> None:
     def log_evidence(lam: float) -> float:
         V = np.eye(59) + u @ u.T / lam
         return float(
-            -29.5 * np.log(e @ np.linalg.solve(V, e))
-            - 0.5 * np.linalg.slogdet(V)[1]
-            - np.log(lam) ** 2 / 32.0
+            -29.5 * np.log(e @ np.linalg.solve(V, e)) - 0.5 * np.linalg.slogdet(V)[1] - np.log(lam) ** 2 / 32.0
         )
 
     found, noise = maximise_evidence(60.0, Z.T @ Z, Z.T @ r, float(r @ r), lam=1.0)
     best = max(np.geomspace(1e-3, 1e4, 400), key=log_evidence)
     assert found == pytest.approx(best, rel=0.05)
-    assert noise == pytest.approx(
-        float(e @ np.linalg.solve(np.eye(59) + u @ u.T / found, e)) / 59.0, rel=1e-8
-    )
+    assert noise == pytest.approx(float(e @ np.linalg.solve(np.eye(59) + u @ u.T / found, e)) / 59.0, rel=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,7 @@ def exact(a: list[int], b: list[int]) -> list[float]:
     f = [density(*arm) for arm in zip(a, b, strict=True)]
     F = [antiderivative(p) for p in f]
     return [
-        float(sum(antiderivative(reduce(times, (*F[:k], *F[k + 1 :]), f[k])), start=Fraction(0)))
-        for k in range(len(a))
+        float(sum(antiderivative(reduce(times, (*F[:k], *F[k + 1 :]), f[k])), start=Fraction(0))) for k in range(len(a))
     ]
 
 
@@ -67,19 +66,13 @@ def test_agrees_with_the_closed_form_of_two_arms_at_large_counts() -> None:
 
     def log_beta(a: int, b: int) -> float:
         return float(
-            np.sum(np.log(np.arange(1, a)))
-            + np.sum(np.log(np.arange(1, b)))
-            - np.sum(np.log(np.arange(1, a + b)))
+            np.sum(np.log(np.arange(1, a))) + np.sum(np.log(np.arange(1, b))) - np.sum(np.log(np.arange(1, a + b)))
         )
 
-    terms = [
-        log_beta(a1 + i, b1 + b2) - np.log(b2 + i) - log_beta(1 + i, b2) - log_beta(a1, b1) for i in range(a2)
-    ]
+    terms = [log_beta(a1 + i, b1 + b2) - np.log(b2 + i) - log_beta(1 + i, b2) - log_beta(a1, b1) for i in range(a2)]
     second_wins = 1.0 - float(np.sum(np.exp(terms)))
     # The sum is P(second > first) counted over the second's successes.
-    assert probability_best([a2, a1], [b2, b1]).tolist() == pytest.approx(
-        [1.0 - second_wins, second_wins], abs=1e-10
-    )
+    assert probability_best([a2, a1], [b2, b1]).tolist() == pytest.approx([1.0 - second_wins, second_wins], abs=1e-10)
 
 
 def test_arcsine_arms() -> None:
@@ -174,9 +167,7 @@ def test_dominated_and_lone_arms() -> None:
     assert probability_best([], []).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [([0.0, 1.0], [1.0, 1.0]), ([1.0, np.nan], [1.0, 1.0]), ([1.0], [np.inf])]
-)
+@pytest.mark.parametrize(("a", "b"), [([0.0, 1.0], [1.0, 1.0]), ([1.0, np.nan], [1.0, 1.0]), ([1.0], [np.inf])])
 def test_bad_parameters_are_refused(a: list[float], b: list[float]) -> None:
     """Parameters that no Beta distribution has raise at once."""
     with pytest.raises(ValueError, match="positive"):

@@ -39,6 +39,7 @@ def forged(monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot) -> bytes:
     """The bytes of a snapshot that `pack` would not write."""
     with monkeypatch.context() as patch:
         patch.setattr(format, "_check", lambda snapshot: None)
+        patch.setattr(format, "_manifest_json", lambda manifest: manifest.to_json())
         return pack(snapshot)
 
 
@@ -111,7 +112,14 @@ def test_without_the_signature_a_key_refuses() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x00" * 8, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}", b'{"a":1}', b"\x08" + b"\x00" * 7 + b"[" * 8],
+    [
+        b"",
+        b"\x00" * 8,
+        b"\xff" * 64,
+        b"\x02\x00\x00\x00\x00\x00\x00\x00{}",
+        b'{"a":1}',
+        b"\x08" + b"\x00" * 7 + b"[" * 8,
+    ],
 )
 def test_what_is_no_snapshot_is_corrupt(data: bytes) -> None:
     """Bytes that are no safetensors file, or one of somebody else's, are refused."""
@@ -171,9 +179,10 @@ def test_a_manifest_of_the_wrong_types_is_corrupt(monkeypatch: pytest.MonkeyPatc
     assert code_of(lambda: unpack(data)) == "corrupt"
 
 
-def test_a_number_the_manifest_cannot_hold_is_refused() -> None:
-    """NaN has no JSON, so a manifest with one would be another manifest when it is read."""
-    assert code_of(lambda: pack(small_snapshot(weights={"success": float("nan")}))) == "not_finite"
+@pytest.mark.parametrize("wrong", [{"weights": {"success": float("nan")}}, {"policy": "\ud800"}, {"version": "7"}])
+def test_a_manifest_that_json_cannot_hold_is_not_written(wrong: dict[str, Any]) -> None:
+    """NaN, lone surrogates and wrong types would make another manifest of it."""
+    assert code_of(lambda: pack(small_snapshot(**wrong))) == "corrupt"
 
 
 def test_the_manifest_is_canonical_json() -> None:

@@ -1,0 +1,45 @@
+"""The store as an operator looks at it: everything but the sums, so that a look costs Redis next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from alice_rl.snapshot import keys
+from alice_rl.snapshot.connection import reaching
+from alice_rl.snapshot.records import ShardRecord
+from alice_rl.snapshot.store import Retention, Store
+from worker.settings import Settings
+
+__all__ = ["Inspector", "inspecting"]
+
+_BESIDE_BUCKETS = ("next", "low", "watermark_ms", "tail", "extra:state")
+
+
+class Inspector(Store):
+    """A store with a few reads more than the worker needs."""
+
+    async def position(self, lineage: str, partition: int) -> ShardRecord | None:
+        """The stored shard of a partition without its buckets, which may be megabytes; None when there is none."""
+        with reaching(self._where):
+            values = await self._redis.hmget(self._shard(lineage, partition), _BESIDE_BUCKETS)
+        if values[0] is None:
+            return None
+        return ShardRecord.from_hash({n.encode(): v for n, v in zip(_BESIDE_BUCKETS, values, strict=True) if v is not None})
+
+    async def published_ms(self, version: int) -> int | None:
+        """When a version was published by Redis's clock, ms since the epoch; None when that is forgotten."""
+        with reaching(self._where):
+            score = await self._redis.zscore(keys.snapshots(self._policy), str(version))
+        return None if score is None else int(score)
+
+
+@asynccontextmanager
+async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
+    """The inspector of the settings' Redis and policy; closed at the end."""
+    kept = Retention(versions_max=settings.snapshot.versions_kept, expire_seconds=settings.snapshot.expire_seconds)
+    inspector = Inspector.from_settings(settings.redis, settings.policy.name, retention=kept)
+    try:
+        yield inspector
+    finally:
+        await inspector.close()

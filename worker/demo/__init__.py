@@ -1,0 +1,1 @@
+"""The demo: everything that the loop needs, started, watched and stopped by one command."""
