@@ -10,7 +10,7 @@ import msgspec
 
 from alice_rl.lineage import Arms, Lineage
 
-__all__ = ["START_MS", "TOOLS", "LINEAGE", "LogRecord", "decision", "outcome", "records", "turn", "turns"]
+__all__ = ["LINEAGE", "START_MS", "TOOLS", "LogRecord", "decision", "outcome", "records", "turn", "turns"]
 
 START_MS = 1_767_225_600_000
 TOOLS = ("weather.lookup", "calendar.read", "search", "none")

@@ -13,6 +13,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+import redis
+
 from alice_rl.errors import DependencyError
 from tests.kafka.broker import KafkaBroker, MockBroker
 from tests.kafka.jars import kafka_jars
@@ -80,6 +82,11 @@ class RedisServer(Server):
     def url(self) -> str:
         """Address of logical database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def configure(self, name: str, value: str) -> None:
+        """Change a setting of the running server."""
+        with redis.Redis.from_url(self.url) as client:
+            client.config_set(name, value)
 
     def _prepare(self) -> None:
         self.port = free_port()

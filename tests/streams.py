@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from alice_rl.kafka import KafkaSettings
+from alice_rl.shard import Shard
 from alice_rl.snapshot.store import Store
 from tests.logs import LogRecord
 from worker.checkpoint import restored
+from worker.service import Worker
 from worker.settings import Settings
 
-__all__ = ["eventually", "produce", "read_log", "shard_digests"]
+__all__ = [
+    "eventually",
+    "folded",
+    "produce",
+    "read_log",
+    "running",
+    "shard_digests",
+    "unbroken_digests",
+    "unbroken_shards",
+]
 
 
 async def eventually(condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
@@ -24,6 +36,23 @@ async def eventually(condition: Callable[[], object], timeout_seconds: float = 3
         if asyncio.get_running_loop().time() > deadline:
             raise TimeoutError(f"not within {timeout_seconds} s")
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker that runs beside the test, and drains at the end."""
+    worker = Worker(settings)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await task
+
+
+def folded(worker: Worker) -> int:
+    """Records that Redis has from this worker."""
+    return sum(holding.stored_next or 0 for holding in worker.holdings.values())
 
 
 async def produce(kafka: KafkaSettings, log: Sequence[LogRecord]) -> None:
@@ -76,3 +105,17 @@ async def shard_digests(settings: Settings) -> dict[int, str]:
         return digests
     finally:
         await store.close()
+
+
+async def unbroken_shards(settings: Settings) -> dict[int, Shard]:
+    """What an undisturbed fold over the whole topic learns, by partition."""
+    shards = {}
+    for partition, log in (await read_log(settings.kafka)).items():
+        shards[partition] = Shard(settings.lineage)
+        shards[partition].feed(log)
+    return shards
+
+
+async def unbroken_digests(settings: Settings) -> dict[int, str]:
+    """The digests of `unbroken_shards`."""
+    return {partition: shard.digest() for partition, shard in (await unbroken_shards(settings)).items()}

@@ -43,6 +43,13 @@ class Worker:
     settings : Settings
     consumer : Consumer, optional
         Another source than the settings' Kafka.
+
+    Attributes
+    ----------
+    holdings : dict of int to Holding
+        The partitions that this worker holds.
+    waiting : bool
+        Whether Kafka or Redis is away, and checkpoints wait for its return.
     """
 
     def __init__(self, settings: Settings, consumer: Consumer | None = None) -> None:
@@ -62,7 +69,7 @@ class Worker:
         self._heartbeat = Heartbeat(settings.worker.heartbeat_interval_seconds)
         self._epoch = -1
         self._stop = asyncio.Event()
-        self._redis_away = False
+        self.waiting = False
         self._retry_at = 0.0
         self._retry_pause = _RETRY_SECONDS[0]
 
@@ -229,16 +236,16 @@ class Worker:
         """Note that a dependency is away, or give up when waiting cannot help."""
         if error.code in _FATAL:
             raise error
-        if not self._redis_away:
+        if not self.waiting:
             logger.warning("redis.unreachable", error=str(error), retry_seconds=self._retry_pause)
-        self._redis_away = True
+        self.waiting = True
         self._retry_at = time.monotonic() + self._retry_pause
         self._retry_pause = min(self._retry_pause * 2, _RETRY_SECONDS[1])
 
     def _recovered(self) -> None:
-        if self._redis_away:
+        if self.waiting:
             logger.info("redis.recovered")
-        self._redis_away, self._retry_pause = False, _RETRY_SECONDS[0]
+        self.waiting, self._retry_pause = False, _RETRY_SECONDS[0]
 
 
 def _gap(partition: int, next_offset: int, first: int, end: int) -> DependencyError:

@@ -27,6 +27,7 @@ __all__ = ["Taught", "solve_policy"]
 
 FloatArray = npt.NDArray[np.float64]
 _M = len(COMPONENTS)
+_SCALE_MIN = 1.0  # centre the hashed indicators, but do not stretch the rare ones: that would undo their ridge
 
 
 class Taught(NamedTuple):
@@ -71,6 +72,7 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
         alpha=settings.route.alpha,
         young_rounds=settings.route.young_rounds,
         regularization=settings.route.regularization,
+        scale_min=_SCALE_MIN,
     )
     intents, counts = _tally(weighed, "tool", Tally(len(lineage.arms.tool), 2))
     tool = thompson.posterior(

@@ -16,7 +16,7 @@ from struct import Struct
 
 import numpy as np
 
-__all__ = ["capped", "draw", "greedy", "igw", "linear_thompson", "ucb", "uniforms", "with_floor"]
+__all__ = ["capped", "draw", "greedy", "igw", "linear_thompson", "uniforms", "with_floor"]
 
 _FOUR_WORDS = Struct("<4Q")
 _STEP = 2.0**-53  # a double holds 53 bits; more would round some draws up to 1
@@ -27,22 +27,6 @@ _NODES: list[tuple[float, float]] = [(0.5 + 0.5 * node, 0.5 * weight) for node, 
 _PANEL = 2.0
 _REACH = 7.0  # standard deviations at which a normal distribution has ended: 1.3e-12 lies beyond
 _SD_MIN = 1e-6  # in units of the largest sd; next to that arm, what is narrower is a constant either way
-
-
-def ucb(theta_x: Sequence[float], width: Sequence[float], alpha: Sequence[float]) -> list[float]:
-    """Upper confidence bounds `u = theta.x + alpha sqrt(x' A^-1 x)`.
-
-    Parameters
-    ----------
-    theta_x, width, alpha : sequence of float, length K
-        Expected reward, posterior sd for unit noise, and multiplier: Li et al. (2010), Algorithm 1, line 9.
-
-    Examples
-    --------
-    >>> ucb([1.0, 0.5], [0.25, 1.0], [0.5, 1.0])
-    [1.125, 1.5]
-    """
-    return [mean + a * s for mean, s, a in zip(theta_x, width, alpha, strict=True)]
 
 
 def greedy(scores: Sequence[float]) -> list[float]:

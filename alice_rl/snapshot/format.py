@@ -147,13 +147,13 @@ def unpack(data: bytes, key: bytes | None = None) -> Snapshot:
     manifest_json = metadata["manifest"]
     _check_format(manifest_json)
     content, signature = _content(manifest_json, tensors), metadata.get("signature", "")
+    if not hmac.compare_digest(metadata["sha256"].encode(), _checksum(content, signature).encode()):
+        raise SnapshotError("the content does not match its checksum", code="corrupt")
     if key is not None:
         if not signature:
             raise SnapshotError("the snapshot is not signed, and a signing key is configured", code="unsigned")
         if not hmac.compare_digest(signature.encode(), _signature(content, key).encode()):
             raise SnapshotError("the snapshot was signed with another key", code="bad_signature")
-    if not hmac.compare_digest(metadata["sha256"].encode(), _checksum(content, signature).encode()):
-        raise SnapshotError("the content does not match its checksum", code="corrupt")
     manifest = _read_manifest(manifest_json)
     if set(tensors) != set(_TENSORS):
         raise SnapshotError(f"the tensors are {', '.join(sorted(tensors))}", code="shape_mismatch")

@@ -18,7 +18,7 @@ from alice_rl.events import Context, Turn
 from alice_rl.online.exploration import draw
 from alice_rl.reward import RewardSettings, reward
 
-__all__ = ["BINDINGS", "OPTIONS", "Official", "Next", "fixed_route_line", "route_lines", "taught_lines"]
+__all__ = ["BINDINGS", "OPTIONS", "Next", "Official", "fixed_route_line", "route_lines", "taught_lines"]
 
 OPTIONS = {
     "route": "--cb_explore_adf --epsilon 0.03 -q AC -q AN --quiet",

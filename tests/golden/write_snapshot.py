@@ -1,6 +1,7 @@
 """Writes the golden snapshot of the current format, once: `python -m tests.golden.write_snapshot`.
 
-A golden file is what clients in the field may still hold, so an existing one is never overwritten. Raise `FORMAT` first.
+A golden file is what clients in the field may still hold, so an existing one is never overwritten.
+Raise `FORMAT` first.
 """
 
 from __future__ import annotations

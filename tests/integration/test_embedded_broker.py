@@ -64,9 +64,7 @@ async def member(bootstrap: str) -> asyncio.subprocess.Process:
     )
 
 
-async def follow(
-    process: asyncio.subprocess.Process, name: int, seen: dict[tuple[int, int], set[int]]
-) -> None:
+async def follow(process: asyncio.subprocess.Process, name: int, seen: dict[tuple[int, int], set[int]]) -> None:
     assert process.stdout is not None
     async for line in process.stdout:
         partition, offset = json.loads(line)

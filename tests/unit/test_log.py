@@ -166,7 +166,7 @@ class TestLevels:
             log.configure(format, level)
 
     def test_tests_may_capture_after_configuring(self) -> None:
-        """structlog's own capture works on configured loggers, and the configuration holds again after it."""
+        """Structlog's own capture works on configured loggers, and the configuration holds again after it."""
         stream = io.StringIO()
         log.configure("json", stream=stream)
         logger = log.get_logger("alice_rl.x")

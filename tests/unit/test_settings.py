@@ -154,7 +154,6 @@ class TestPrecedence:
 
     def test_a_section_may_have_other_defaults_than_its_type(self) -> None:
         """The default of a section is the instance that the root gives it."""
-
         assert load(OtherDefault, flags={"kafka.partitions": 2}).settings.kafka == Kafka(topic="own", partitions=2)
 
     def test_defaults_are_not_shared(self) -> None:
@@ -331,7 +330,6 @@ class TestValues:
 
     def test_a_required_field_must_be_given(self) -> None:
         """A field without a default is asked for by name, and not again when it was given wrongly."""
-
         with pytest.raises(ConfigError, match=r"^needed\.count is required \(set it, or ALICE__NEEDED__COUNT\)$"):
             load(Required)
         with pytest.raises(ConfigError, match=r"^needed\.count = 0 \(flag --needed\.count\) is refused"):
@@ -424,7 +422,6 @@ class TestSecrets:
 
     def test_a_refused_secret_is_not_shown(self) -> None:
         """A secret of the wrong shape is refused without being repeated."""
-
         with pytest.raises(ConfigError, match=r"hmac_key = \*\*\* .*at least 16 characters$"):
             load(Signed, environ={"ALICE__SIGNING__HMAC_KEY": "s3cret"})
 

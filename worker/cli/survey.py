@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -18,7 +18,18 @@ from worker.cli.inspector import Inspector
 from worker.cli.topic import Ends, read_ends
 from worker.settings import Settings
 
-__all__ = ["ArmSeen", "Counts", "HeadSeen", "LineageSeen", "LiveSeen", "OwnerSeen", "PartitionSeen", "Survey", "Surveyor"]
+__all__ = [
+    "ArmSeen",
+    "Counts",
+    "HeadSeen",
+    "LineageSeen",
+    "LiveSeen",
+    "OwnerSeen",
+    "PartitionSeen",
+    "Survey",
+    "Surveyor",
+    "arms_seen",
+]
 
 
 class HeadSeen(Struct, frozen=True, kw_only=True):
@@ -77,7 +88,7 @@ class Counts(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Counts:
-        """The counts of a shard, or of several added up."""
+        """The counts of one shard."""
         reasons = {name.removeprefix("rejected."): n for name, n in sorted(counts.items()) if name.startswith("rejected.")}
         return cls(
             records=counts.get("records", 0),
@@ -90,6 +101,16 @@ class Counts(Struct, frozen=True, kw_only=True):
             rejected=counts.get("rejected", 0),
             rejected_by_reason=reasons,
         )
+
+    @classmethod
+    def total(cls, parts: Iterable[Counts]) -> Counts:
+        """The counts of several shards added up."""
+        sums, reasons = Counter[str](), Counter[str]()
+        for part in parts:
+            reasons.update(part.rejected_by_reason)
+            sums.update({name: getattr(part, name) for name in cls.__struct_fields__ if name != "rejected_by_reason"})
+        named = {name: sums[name] for name in cls.__struct_fields__ if name != "rejected_by_reason"}
+        return cls(**named, rejected_by_reason=dict(reasons))
 
 
 class OwnerSeen(Struct, frozen=True):
@@ -156,13 +177,100 @@ class Surveyor:
             Redis is away. Kafka may be.
         """
         settings, inspector = self._settings, self._inspector
-        head, ends = await asyncio.gather(inspector.read_head(), read_ends(settings.kafka))
-        lineage = await self._lineage()
+        head, lineage = await inspector.read_head(), await self._lineage()
+        ends = await read_ends(settings.kafka)
         known = await inspector.known_partitions(lineage.name)
         numbers = sorted(known | ends.offsets.keys())
         partitions = await asyncio.gather(*(self._partition(lineage.name, p, ends, head.now_ms) for p in numbers))
-        lags = [p.lag for p in partitions]
-        total: Counter[str] = Counter()
-        for _, counts in partitions:
-            total.update(counts)
-        raise NotImplementedError
+        live = await self._live_of(head)
+        return Survey(
+            now_ms=head.now_ms,
+            policy=settings.policy.name,
+            redis=address(settings.redis.url),
+            kafka=settings.kafka.bootstrap_servers,
+            topic=settings.kafka.topic,
+            kafka_problem=ends.reason,
+            published=head.seq > 0,
+            head=await self._head(head),
+            lineage=lineage,
+            live=live,
+            watermark_ms=max((p.watermark_ms for p in partitions if p.watermark_ms is not None), default=None),
+            lag_records=None if ends.reason else sum(p.lag or 0 for p in partitions),
+            counts=Counts.total(p.counts for p in partitions if p.counts is not None),
+            partitions=partitions,
+        )
+
+    async def _head(self, head: Head) -> HeadSeen:
+        published_ms = None if head.live is None else await self._inspector.published_ms(head.live)
+        return HeadSeen(
+            seq=head.seq,
+            live=head.live,
+            live_digest=head.live_digest,
+            age_seconds=None if published_ms is None else (head.now_ms - published_ms) / 1000,
+            canary=head.canary,
+            canary_share=head.canary_share,
+            previous=head.previous,
+            pinned=head.pinned,
+        )
+
+    async def _lineage(self) -> LineageSeen:
+        configured, active = self._settings.policy.lineage, await self._inspector.active_lineage()
+        declared = await self._inspector.lineage_config(active or configured)
+        return LineageSeen(
+            name=active or configured,
+            active=active,
+            configured=configured,
+            fingerprint=None if declared is None else declared[0],
+            matches=None if declared is None else declared[0] == self._settings.lineage.fingerprint,
+        )
+
+    async def _partition(self, lineage: str, partition: int, ends: Ends, now_ms: int) -> PartitionSeen:
+        record, owner = await asyncio.gather(
+            self._inspector.position(lineage, partition), self._inspector.owner(lineage, partition)
+        )
+        first, end = ends.offsets.get(partition, (None, None))
+        reached = first if record is None else record.next
+        return PartitionSeen(
+            partition=partition,
+            next=None if record is None else record.next,
+            low=None if record is None else record.low,
+            end=end,
+            lag=None if end is None or reached is None else max(0, end - reached),
+            watermark_ms=None if record is None else record.watermark_ms,
+            counts=None if record is None else Counts.of(read_state(record).counts),
+            owner=None if owner is None else OwnerSeen(owner.worker, owner.epoch, (owner.lease_until_ms - now_ms) / 1000),
+        )
+
+    async def _live_of(self, head: Head) -> LiveSeen | None:
+        if head.live is None:
+            return None
+        if self._live is None or self._live[0] != head.live_digest:
+            blob = await self._inspector.get_snapshot(head.live)
+            self._live = head.live_digest, _live_seen(head.live, blob, self._settings.snapshot.signing_key)
+        return self._live[1]
+
+
+def _live_seen(version: int, blob: bytes | None, key: str) -> LiveSeen:
+    if blob is None:
+        return LiveSeen(version=version, refused="its bytes are gone from Redis")
+    try:
+        snapshot = unpack(blob, key.encode() or None)
+    except SnapshotError as error:
+        return LiveSeen(version=version, refused=error.message)
+    manifest = snapshot.manifest
+    return LiveSeen(
+        version=version,
+        as_of_ms=manifest.created_at_ms,
+        episodes=manifest.counts.get("episodes", 0),
+        arms={slot: arms_seen(snapshot, slot) for slot in SLOTS},
+    )
+
+
+def arms_seen(snapshot: Snapshot, slot: str) -> list[ArmSeen]:
+    """The arms of a slot, with what each has brought and in how many turns, as far as the snapshot says."""
+    manifest, arms = snapshot.manifest, getattr(snapshot.manifest.arms, slot)
+    means = manifest.mean_reward.get(slot, {})
+    turns: dict[str, float] = {arm: manifest.counts[f"{slot}.{arm}"] for arm in arms if f"{slot}.{arm}" in manifest.counts}
+    if slot == "cache" and not turns:
+        turns = dict(zip(arms, snapshot.cache_n.sum(axis=0).tolist(), strict=True))
+    return [ArmSeen(arm, means.get(arm), turns.get(arm)) for arm in arms]

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from alice_rl.kafka import KafkaSettings
 
-__all__ = ["ANSWER_SECONDS", "Ends", "connection", "heard", "read_ends"]
+__all__ = ["ANSWER_SECONDS", "Ends", "administering", "connection", "heard", "partitions_of", "read_ends", "spans"]
 
 ANSWER_SECONDS = 5.0
 """Longest wait for Kafka: who looks wants to know now, and "it does not answer" is an answer."""
 
 
 class Ends(msgspec.Struct, frozen=True):
-    """The offset after the last record of each partition; none, and the reason, when Kafka does not say."""
+    """First offset and the one after the last of each partition; none, and the reason, when Kafka does not say."""
 
-    offsets: Mapping[int, int] = {}
+    offsets: Mapping[int, tuple[int, int]] = {}
     reason: str = ""
 
 
@@ -31,23 +32,43 @@ async def read_ends(settings: KafkaSettings) -> Ends:
     """Ask for the ends of the topic's partitions; creates nothing, joins no group."""
     with heard() as told:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await _read(settings)
-        except (KafkaError, OSError, TimeoutError):
-            why = f": {told[-1]}" if told else ""
-            return Ends(reason=f"Kafka cannot be reached at {settings.bootstrap_servers}{why}")
+            async with asyncio.timeout(ANSWER_SECONDS), administering(settings) as admin:
+                partitions = await partitions_of(admin, settings.topic)
+                if not partitions:
+                    return Ends(reason=f"topic {settings.topic!r} does not exist")
+                return Ends(await spans(settings, partitions))
+        except (KafkaError, OSError, TimeoutError) as error:
+            why = told[-1] if told else str(error) or type(error).__name__
+            return Ends(reason=f"Kafka cannot be used at {settings.bootstrap_servers}: {why}")
 
 
-async def _read(settings: KafkaSettings) -> Ends:
+@asynccontextmanager
+async def administering(settings: KafkaSettings) -> AsyncIterator[Any]:
+    """An admin client, connected."""
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def partitions_of(admin: Any, topic: str) -> list[int]:
+    """The partitions of a topic, none when it does not exist. To ask for it by its name could create it."""
+    described = await admin.describe_topics()
+    return sorted(p["partition"] for found in described if found["topic"] == topic for p in found["partitions"])
+
+
+async def spans(settings: KafkaSettings, partitions: list[int]) -> dict[int, tuple[int, int]]:
+    """First offset and the one after the last, per partition of the telemetry."""
     consumer = AIOKafkaConsumer(**connection(settings))
     try:
         await consumer.start()
-        partitions = consumer.partitions_for_topic(settings.topic)
-        if not partitions:
-            return Ends(reason=f"topic {settings.topic!r} does not exist")
-        ends = await consumer.end_offsets([TopicPartition(settings.topic, partition) for partition in partitions])
-        return Ends({where.partition: end for where, end in ends.items()})
+        places = [TopicPartition(settings.topic, partition) for partition in partitions]
+        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        return {place.partition: (first[place], end[place]) for place in places}
     finally:
+        await asyncio.sleep(0)  # a task of the consumer that never ran would raise CancelledError out of `stop`
         await consumer.stop()
 
 

@@ -1,7 +1,7 @@
 """What runs around the demo's assistant: a broker, a Redis and the workers, started together and stopped together.
 
-Broker and Redis are embedded unless their addresses are given. On somebody else's servers the demo keeps to a topic and a policy
-of its own, and takes both away again.
+Broker and Redis are embedded unless their addresses are given. On somebody else's servers the demo keeps to a topic
+and a policy of its own, and takes both away again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from alice_rl.errors import DependencyError
 from alice_rl.kafka import KafkaSettings
 from alice_rl.settings import load
 from alice_rl.snapshot.connection import connect, reaching
+from worker.demo.member import EMBEDDED_VARIABLE
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.process import ServerProcess
 from worker.embedded.redis import EmbeddedRedis
@@ -154,16 +155,15 @@ class Services:
         self._start_workers()
 
     def _start_workers(self) -> None:
-        """Start the workers: as the command line would, but with the settings of the demo in their environment."""
-        member = "embedded" if self._given["kafka"] is None else "ordinary"
+        """Start the workers, with the settings of the demo in their environment."""
         config = ["--config", str(self._config)] if self._config is not None else []
         # The demo may run from a checkout that is not installed.
         path = [str(Path(worker.__path__[0]).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environ = {"PYTHONPATH": os.pathsep.join(path)}
+        environ = {"PYTHONPATH": os.pathsep.join(path), EMBEDDED_VARIABLE: str(int(self._given["kafka"] is None))}
         for key, value in self._flags.items():
             environ[f"ALICE__{key.replace('.', '__').upper()}"] = _as_text(value)
         for process in self._workers:
-            process.argv = [sys.executable, "-m", "worker.demo.member", member, *config]
+            process.argv = [sys.executable, "-m", "worker.demo.member", *config]
             process.environ = environ
             process.start()
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, ucb, uniforms, with_floor
+from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniforms, with_floor
 
 IDS = [f"0198c0de-0000-7000-8000-{i:012x}" for i in range(20_000)]
 
@@ -25,11 +25,6 @@ def chi_square(counts: npt.NDArray[np.float64]) -> float:
     expected = counts.sum() / counts.size
     degrees = counts.size - 1
     return float((((counts - expected) ** 2 / expected).sum() - degrees) / np.sqrt(2.0 * degrees))
-
-
-def test_ucb_adds_the_width_times_alpha() -> None:
-    """The bound is the estimate plus alpha widths."""
-    assert ucb([1.0, -1.0], [2.0, 0.5], [0.5, 4.0]) == [2.0, 1.0]
 
 
 def test_greedy_splits_ties_exactly() -> None:

@@ -15,7 +15,8 @@ import pytest
 import safetensors.numpy
 
 from alice_rl.errors import SnapshotError
-from alice_rl.snapshot import Snapshot, digest, format, pack, unpack
+from alice_rl.snapshot import Snapshot, digest, pack, unpack
+from alice_rl.snapshot import format as format_module
 from tests.snapshots import make_snapshot, small_snapshot
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -38,8 +39,8 @@ def changed(**changes: Any) -> Snapshot:
 def forged(monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot) -> bytes:
     """The bytes of a snapshot that `pack` would not write."""
     with monkeypatch.context() as patch:
-        patch.setattr(format, "_check", lambda snapshot: None)
-        patch.setattr(format, "_manifest_json", lambda manifest: manifest.to_json())
+        patch.setattr(format_module, "_check", lambda snapshot: None)
+        patch.setattr(format_module, "_manifest_json", lambda manifest: manifest.to_json())
         return pack(snapshot)
 
 
@@ -53,7 +54,7 @@ def test_golden_v1_decodes_for_ever() -> None:
 def test_each_format_has_a_golden_file() -> None:
     """Raising the format version comes with a golden file of the new one."""
     names = {path.name for path in GOLDEN.glob("snapshot-v*.safetensors")}
-    assert names == {f"snapshot-v{version}.safetensors" for version in range(1, format.FORMAT + 1)}
+    assert names == {f"snapshot-v{version}.safetensors" for version in range(1, format_module.FORMAT + 1)}
 
 
 @pytest.mark.parametrize("key", [None, KEY])
@@ -104,7 +105,7 @@ def test_a_snapshot_cannot_be_changed_from_outside() -> None:
 
 
 def test_without_the_signature_a_key_refuses() -> None:
-    """With a key configured, an unsigned or wrongly signed snapshot is refused; without one, a signature is no obstacle."""
+    """With a key, an unsigned or wrongly signed snapshot is refused; without one, a signature is no obstacle."""
     assert code_of(lambda: unpack(pack(small_snapshot()), KEY)) == "unsigned"
     assert code_of(lambda: unpack(pack(small_snapshot(), b"other"), KEY)) == "bad_signature"
     assert unpack(pack(small_snapshot(), b"other")) == small_snapshot()

@@ -1,0 +1,135 @@
+"""One run of the worker as a process of its own, over a prepared topic, watched from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic, sleep
+from typing import NamedTuple
+
+import redis
+
+from alice_rl.errors import DependencyError
+from alice_rl.simulation.world import TOOLS
+from alice_rl.snapshot import keys
+from tests.benchmarks.workload import PARTITIONS
+from worker.settings import load_settings
+
+__all__ = ["WorkerRun", "run_worker"]
+
+_POLL_SECONDS = 0.01
+_BURST_SECONDS = 0.1  # partitions are checkpointed together; what lies closer is one checkpoint
+_TIMEOUT_SECONDS = 180.0
+_ROOT = Path(__file__).parents[2]
+
+
+class _Sight(NamedTuple):
+    """What was seen at one time: records that checkpoints hold, processor seconds used so far."""
+
+    at: float
+    records: int
+    cpu_seconds: float
+
+
+class WorkerRun(NamedTuple):
+    """Records per second between checkpoints, processor seconds per record, and memory in MB: largest seen, and high-water mark."""
+
+    rate: float
+    cpu_share: float
+    rss_mb: float
+    hwm_mb: float
+
+
+def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: Path) -> WorkerRun:
+    """Let a worker with default settings learn the whole topic into an empty Redis; then stop it.
+
+    Raises
+    ------
+    DependencyError
+        It ended, or did not get through, in its time.
+    """
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        config = folder / "config.toml"
+        config.write_text(_config(bootstrap, topic, redis_url))
+        with (folder / "worker.log").open("wb") as log:
+            process = subprocess.Popen(_command(config), cwd=_ROOT, stdout=log, stderr=log)
+            try:
+                sights, rss = _watch(process, client, count)
+                hwm = _memory_mb(process.pid, "VmHWM")
+            except DependencyError as error:
+                raise DependencyError(f"{error}\n{(folder / 'worker.log').read_text()[-2000:]}") from None
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+    return _summary(sights, rss, hwm)
+
+
+def _config(bootstrap: str, topic: str, redis_url: str) -> str:
+    tools = ", ".join(f'"{tool}"' for tool in TOOLS)
+    return (
+        f'[kafka]\nbootstrap_servers = "{bootstrap}"\ntopic = "{topic}"\ngroup_id = "bench-{os.urandom(4).hex()}"\ndead_letter_topic = ""\n'
+        f'[redis]\nurl = "{redis_url}"\n[tool]\narms = [{tools}]\n[log]\nformat = "json"\n'
+    )
+
+
+def _command(config: Path) -> Sequence[str]:
+    if importlib.util.find_spec("worker.cli") is not None:
+        return [sys.executable, "-m", "worker.cli", "worker", "--config", str(config)]
+    return [sys.executable, "-m", "tests.benchmarks.worker_run", str(config)]
+
+
+def _watch(process: subprocess.Popen[bytes], client: redis.Redis, count: int) -> tuple[list[_Sight], float]:
+    """Look at the checkpoints until they hold all records."""
+    names = [keys.shard("alice", "main", partition) for partition in range(PARTITIONS)]
+    sights: list[_Sight] = []
+    rss, deadline = 0.0, monotonic() + _TIMEOUT_SECONDS
+    while not sights or sights[-1].records < count:
+        if monotonic() > deadline or process.poll() is not None:
+            raise DependencyError(f"the worker stopped at {sights[-1].records if sights else 0} of {count} records")
+        pipe = client.pipeline(transaction=False)
+        for name in names:
+            pipe.hget(name, "next")
+        records = sum(int(n or 0) for n in pipe.execute())
+        if records > (sights[-1].records if sights else 0):
+            sights.append(_Sight(monotonic(), records, _cpu_seconds(process.pid)))
+        rss = max(rss, _memory_mb(process.pid, "VmRSS"))
+        sleep(_POLL_SECONDS)
+    return sights, rss
+
+
+def _summary(sights: list[_Sight], rss: float, hwm: float) -> WorkerRun:
+    """From the first checkpoint to the last before the end, for the last one comes after a pause of its own."""
+    ends = [a for a, b in zip(sights, sights[1:], strict=False) if b.at - a.at > _BURST_SECONDS]
+    points = ends if len(ends) > 1 else [*ends, sights[-1]]
+    first, last = points[0], points[-1]
+    records, seconds = last.records - first.records, last.at - first.at
+    return WorkerRun(records / seconds, (last.cpu_seconds - first.cpu_seconds) / seconds, rss, hwm)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_mb(pid: int, field: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
+
+
+async def _serve(config: Path) -> None:
+    from worker.service import Worker
+
+    worker = Worker(load_settings(config).settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))

@@ -1,0 +1,40 @@
+"""Settings of fresh deployments on the servers of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from alice_rl.kafka import KafkaSettings
+from alice_rl.slots import ToolSettings
+from alice_rl.snapshot.connection import RedisSettings
+from tests.conftest import MakeTopic
+from tests.logs import TOOLS
+from tests.services import KafkaBroker, MockBroker
+from worker.settings import Settings, WorkerSettings
+
+Broker = KafkaBroker | MockBroker
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(kafka: Broker, redis_url: str, make_topic: MakeTopic) -> MakeSettings:
+    """A factory of settings for a fresh topic, group and database."""
+
+    def make(partitions: int = 2, **sections: Any) -> Settings:
+        topic = make_topic(partitions)
+        dead = f"{topic}.dead"
+        kafka.create_topic(dead, 1)
+        defaults: dict[str, Any] = {
+            "kafka": KafkaSettings(
+                bootstrap_servers=kafka.bootstrap, topic=topic, dead_letter_topic=dead, group_id=topic, fetch_wait_ms=20
+            ),
+            "redis": RedisSettings(url=redis_url),
+            "tool": ToolSettings(arms=TOOLS),
+            "worker": WorkerSettings(checkpoint_interval_seconds=0.1, publish_interval_seconds=0.1),
+        }
+        return Settings(**defaults | sections)
+
+    return make
