@@ -125,7 +125,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     join: JoinSettings = JoinSettings()
     decay: DecaySettings = DecaySettings()
     quotas: QuotaSettings = QuotaSettings()
-    guardian: GuardianSettings = {}
+    guardian: Annotated[
+        GuardianSettings,
+        Meta(description="guardian state -> the arms that it leaves, per slot; an absent slot is not restricted"),
+    ] = {}
     rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()

@@ -31,7 +31,7 @@ class Loaded(Generic[T]):
     ----------
     settings : Struct
     origins : mapping of str to str
-        "default", "config.toml:12", "environment ALICE__KAFKA__TOPIC" or "flag --kafka.topic". An entry of a
+        "default", "config.toml:12", "environment ALICE__KAFKA__TOPIC" or "flag --set kafka.topic". An entry of a
         table that was set by its name has its own.
     """
 

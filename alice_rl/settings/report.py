@@ -85,7 +85,9 @@ def _comment(field: Field) -> list[str]:
     facts = ", ".join(words for words in (field.type_words, field.range_words) if words)
     secret = " Secret: set in the environment only." if field.secret else ""
     about = f"{field.description.rstrip('.')} ({facts})" if field.description else facts
-    sentence = f"{about[:1].upper()}{about[1:]}.{secret}"
+    first = about.split(maxsplit=1)[0] if about else ""
+    starts = about[:1].upper() if first.rstrip(",;").isalpha() else about[:1]  # an address is not a word
+    sentence = f"{starts}{about[1:]}.{secret}"
     return [f"# {line}" for line in textwrap.wrap(sentence, _COMMENT_WIDTH)]
 
 

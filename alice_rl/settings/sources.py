@@ -82,9 +82,9 @@ class Draft:
         """Read flags by dotted key; None means that a flag was not given."""
         for key, value in sorted(flags.items()):
             if self._is_secret(key) and value is not None:
-                self._refuse(key, refusals.secret_exposed(key, f"flag --{key}"))
+                self._refuse(key, refusals.secret_exposed(key, f"flag --set {key}"))
             elif value is not None:
-                self._put(key, _Given(value, f"flag --{key}", text=isinstance(value, str)))
+                self._put(key, _Given(value, f"flag --set {key}", text=isinstance(value, str)))
 
     def check(self) -> None:
         """Raise what was wrong, as one error.

@@ -74,11 +74,11 @@ class Assistant:
         Whether decision and outcome are two events, or one when the outcome is known.
     new_id : callable, optional
         Makes the decision's id from turn and time; `decide` makes it by default.
+    ledger : Ledger, optional
+        Takes the score of what is played; a new one by default.
 
     Attributes
     ----------
-    ledger : Ledger
-        The score of what was played.
     sent : int
         Events that were sent.
     now_ms : int
@@ -105,8 +105,9 @@ class Assistant:
         start_ms: int = START_MS,
         turn_events: TurnEvents = "split",
         new_id: NewId | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
-        self.ledger = Ledger()
+        self.ledger = ledger if ledger is not None else Ledger()
         self.sent = 0
         self.now_ms = start_ms
         self._world = world

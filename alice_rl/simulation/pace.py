@@ -30,9 +30,9 @@ class Pace(NamedTuple):
     [200, 250, 700, 0]
     """
 
-    first: int = 250
-    most: int = 1200
-    share: float = 0.5
+    first: int = 150
+    most: int = 800
+    share: float = 0.35
 
     def room(self, played: int, learned: float) -> int:
         """Turns that may be played now, when the policy in use has learned from `learned` of those `played`."""

@@ -26,8 +26,8 @@ FloatArray = npt.NDArray[np.float64]
 PLAYERS = ("served", "rules", "uniform", "oracle")
 """The policies that are played side by side."""
 
-TURNS_MAX = 200_000
-"""The newest turns that a ledger is sure to remember."""
+TURNS_MAX = 50_000
+"""The newest turns that a ledger is sure to remember, unless told otherwise: up to 30 MB."""
 
 _ARMS = {"route": ROUTES, "tool": TOOLS, "cache": TIERS}
 _CODES = [{arm: float(code) for code, arm in enumerate(_ARMS[slot])} for slot in SLOTS]

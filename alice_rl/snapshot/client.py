@@ -12,18 +12,18 @@ without Redis the last good ones stay, and before the first one the rules decide
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, time_ns
-from types import TracebackType
 from typing import Any, Self
 
 from alice_rl.events import Context, Decision, PolicyStamp, SlotChoice
 from alice_rl.lineage import SLOTS, Arms
 from alice_rl.log import get_logger
 from alice_rl.online.exploration import draw, uniforms
+from alice_rl.slots import GuardianSettings, allowed_arms
 from alice_rl.snapshot.contexts import ContextReader
 from alice_rl.snapshot.fallbacks import Fallbacks
-from alice_rl.snapshot.format import Snapshot, digest, pack
+from alice_rl.snapshot.format import Snapshot
 from alice_rl.snapshot.inputs import Offer, believed_names, is_identity, is_session, is_time, offered_names
 from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.reader import HeadReader
@@ -35,7 +35,6 @@ from alice_rl.snapshot.uuid7 import uuid7
 __all__ = ["PolicyClient"]
 
 _FALLBACK = PolicyStamp("fallback")
-_NO_CONTEXT = Context("")
 _log = get_logger(__name__)
 
 
@@ -54,6 +53,8 @@ class PolicyClient:
     arms : Arms, optional
         The configured arms, for the rules before the first snapshot; without them, what is offered is
         believed.
+    guardian : dict of str to Restriction, optional
+        What guardian states allow before the first snapshot brings its own restrictions.
     signing_key : bytes or str, optional
         With one, only snapshots that were signed with it are adopted.
     poll_seconds : float
@@ -72,6 +73,7 @@ class PolicyClient:
         *,
         rules: Rules | RulesSettings | None = None,
         arms: Arms | None = None,
+        guardian: GuardianSettings | None = None,
         signing_key: bytes | str | None = None,
         poll_seconds: float = 0.75,
     ) -> None:
@@ -79,6 +81,7 @@ class PolicyClient:
         self._salt = policy.encode()[:64]
         self._rules = rules if isinstance(rules, Rules) else Rules(rules)
         self._arms = arms
+        self._guardian = guardian if guardian is not None else {}
         self._contexts = ContextReader()
         self._fallbacks = Fallbacks()
         self._lock = threading.Lock()
@@ -110,7 +113,7 @@ class PolicyClient:
     ) -> Self:
         """A client of one snapshot (and perhaps a canary), without Redis; `options` as for the class."""
         client = cls(None, options.pop("policy", snapshot.manifest.policy), **options)
-        client._adopt(Serving(_loaded(snapshot), _loaded(canary) if canary is not None else None, canary_share))
+        client._adopt(Serving(Loaded.of(snapshot), Loaded.of(canary) if canary is not None else None, canary_share))
         return client
 
     def decide(
@@ -146,14 +149,16 @@ class PolicyClient:
         """
         serving = self._serving
         known, mended = self._contexts.read(context)
-        now_ms = self._time(ts_ms)
-        decision_id = uuid7(now_ms) if decision_id is None else self._identity(decision_id, now_ms)
-        if session_id is not None:
-            session_id = self._session(session_id)
+        now_ms = ts_ms if ts_ms is not None and self._is(is_time, ts_ms, "time_replaced") else time_ns() // 1_000_000
+        if decision_id is None or not self._is(is_identity, decision_id, "id_replaced"):
+            decision_id = uuid7(now_ms)
+        if session_id is not None and not self._is(is_session, session_id, "session_dropped"):
+            session_id = None
         with self._lock:
             self._decided += 1
         if serving is None or known is None:
-            return self._fall_back(serving, known, mended, (routes, tools, caches), decision_id, session_id, now_ms)
+            left = known if known is not None else self._contexts.remains(context)
+            return self._fall_back(serving, left, mended, (routes, tools, caches), decision_id, session_id, now_ms)
         if mended:
             self._fallbacks.note("context_mended", detail=mended)
         u_canary, u_route, u_tool, u_cache = uniforms(decision_id, self._salt)
@@ -181,8 +186,8 @@ class PolicyClient:
 
     @property
     def age_seconds(self) -> float | None:
-        """Time since the live policy was adopted, None while the rules decide."""
-        return None if (serving := self._serving) is None else monotonic() - serving.adopted_at
+        """Time since the live policy was loaded, None while the rules decide."""
+        return None if (serving := self._serving) is None else monotonic() - serving.live.loaded_at
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Whether a policy is loaded, waiting for it up to `timeout` seconds."""
@@ -222,18 +227,13 @@ class PolicyClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _adopt(self, serving: Serving) -> None:
-        """Serve from now on; what the old policy was asked for lately is prepared first."""
-        old = self._serving
-        if old is not None:
-            for loaded in (serving.live, serving.canary):
-                if loaded is not None and loaded.policy is not old.live.policy:
-                    loaded.policy.warm(old.live.policy)
+        """Serve from now on; what the old policies were asked for lately is prepared first."""
+        if self._serving is not None:
+            serving.warm(self._serving)
         self._serving = serving
         self._ready.set()
 
@@ -243,7 +243,9 @@ class PolicyClient:
         policy = side.policy
         menu = policy.menus[slot].get(offered, context.guardian_state)
         if menu is None:
-            self._fallbacks.note("arms_unknown", slot=slot, detail=", ".join(map(repr, offered or ()))[:256])
+            self._fallbacks.note(
+                "arms_unknown", slot=slot, detail=", ".join(repr(arm[:64]) for arm in (offered or ())[:8])
+            )
             arm = self._rule(slot, policy, context)
             choice = SlotChoice(arm, (arm,), 1.0, 1.0)
         else:
@@ -272,7 +274,7 @@ class PolicyClient:
     def _fall_back(
         self,
         serving: Serving | None,
-        context: Context | None,
+        context: Context,
         mended: str,
         offers: tuple[Iterable[str] | None, ...],
         decision_id: str,
@@ -282,37 +284,23 @@ class PolicyClient:
         """The whole turn by the rules."""
         reason = "not_loaded" if serving is None else "context_unusable"
         self._fallbacks.note(reason, detail=mended)
-        context = _NO_CONTEXT if context is None else context
-        arms = self._arms if serving is None else serving.live.policy.manifest.arms
-        choices = []
-        for slot, offer in zip(SLOTS, offers, strict=True):
-            available = believed_names(offered_names(offer), None if arms is None else getattr(arms, slot))
-            if serving is not None:
-                menu = serving.live.policy.menus[slot].get(available or None, context.guardian_state)
-                available = menu.arms if menu is not None else available
-            arm = self._rules.choose(slot, context.intent, available)
-            choices.append(SlotChoice(arm, available or (arm,)))
+        arms, guardian = self._arms, self._guardian
+        if serving is not None:
+            arms, guardian = serving.live.policy.manifest.arms, serving.live.policy.manifest.guardian
+        choices = [
+            self._rules.choice(
+                slot,
+                context,
+                believed_names(offered_names(offer), None if arms is None else getattr(arms, slot)),
+                allowed_arms(guardian, context.guardian_state, slot),
+            )
+            for slot, offer in zip(SLOTS, offers, strict=True)
+        ]
         return Decision(decision_id, ts_ms, context, _FALLBACK, session_id, *choices)
 
-    def _time(self, ts_ms: object) -> int:
-        if ts_ms is not None:
-            if is_time(ts_ms):
-                return ts_ms
-            self._fallbacks.note("time_replaced", detail=repr(ts_ms)[:64])
-        return time_ns() // 1_000_000
-
-    def _identity(self, decision_id: object, ts_ms: int) -> str:
-        if is_identity(decision_id):
-            return decision_id
-        self._fallbacks.note("id_replaced", detail=repr(decision_id)[:64])
-        return uuid7(ts_ms)
-
-    def _session(self, session_id: object) -> str | None:
-        if is_session(session_id):
-            return session_id
-        self._fallbacks.note("session_dropped", detail=repr(session_id)[:64])
-        return None
-
-
-def _loaded(snapshot: Snapshot) -> Loaded:
-    return Loaded(Policy(snapshot), snapshot.manifest.version, digest(pack(snapshot)))
+    def _is(self, check: Callable[[object], bool], value: object, otherwise: str) -> bool:
+        """Whether the value passes; noted under the reason `otherwise` if not."""
+        if check(value):
+            return True
+        self._fallbacks.note(otherwise, detail=repr(value[:64]) if isinstance(value, str) else type(value).__name__)
+        return False

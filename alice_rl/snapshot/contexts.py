@@ -27,8 +27,10 @@ class ContextReader:
     >>> context, mended = reader.read({"intent": "weather", "text_len": 34, "confidence": 1.5})
     >>> context.text_len, context.confidence, mended
     (34.0, 1.0, 'confidence')
-    >>> reader.read({"lang": "sv"})
+    >>> reader.read({"guardian_state": "LOCKDOWN"})
     (None, 'intent')
+    >>> reader.remains({"guardian_state": "LOCKDOWN"}).guardian_state
+    'LOCKDOWN'
     """
 
     def __init__(self) -> None:
@@ -50,28 +52,39 @@ class ContextReader:
         except Exception:  # whatever a foreign mapping raises: the turn must go on
             pass
         try:
-            return self._mended(raw)
+            mended, usable, names = _mended(raw)
         except Exception:
             return None, "context"
+        if not usable:
+            return None, names
+        self._remember((mended.intent, mended.lang, mended.guardian_state))
+        return mended, names
 
-    def _mended(self, raw: object) -> tuple[Context | None, str]:
-        if isinstance(raw, Context):
-            raw = msgspec.structs.asdict(raw)
-        if not isinstance(raw, Mapping):
-            return None, "context"
-        mended: list[str] = []
-        texts = [_text(raw, name, mended) for name in _TEXTS]
-        amounts = [_amount(raw, name, mended) for name in _AMOUNTS]
-        intent, lang, guardian_state = texts
-        if intent is None:
-            return None, "intent"
-        self._remember((intent, lang, guardian_state))
-        return Context(intent, lang, guardian_state, *amounts), " ".join(mended)
+    def remains(self, raw: object) -> Context:
+        """What there is of an unusable context: the rules need the guardian's state even without an intent."""
+        try:
+            return _mended(raw)[0]
+        except Exception:
+            return Context("")
 
     def _remember(self, texts: tuple[str, str | None, str | None]) -> None:
         if len(self._known) >= _KNOWN_MAX:
             self._known = set()
         self._known.add(texts)
+
+
+def _mended(raw: object) -> tuple[Context, bool, str]:
+    """A context of what can be used, whether it has an intent, and the names of what was mended or is missing."""
+    if isinstance(raw, Context):
+        raw = msgspec.structs.asdict(raw)
+    if not isinstance(raw, Mapping):
+        return Context(""), False, "context"
+    mended: list[str] = []
+    intent, lang, guardian_state = [_text(raw, name, mended) for name in _TEXTS]
+    amounts = [_amount(raw, name, mended) for name in _AMOUNTS]
+    if intent is None:
+        return Context("", lang, guardian_state, *amounts), False, "intent"
+    return Context(intent, lang, guardian_state, *amounts), True, " ".join(mended)
 
 
 def _text(raw: Mapping[Any, Any], name: str, mended: list[str]) -> str | None:

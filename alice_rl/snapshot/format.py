@@ -234,11 +234,12 @@ def _parsed(data: bytes) -> tuple[dict[str, str], dict[str, FloatArray]]:
         raw, _ = _split(data)
         header = json.loads(raw)
         canonical = _header(header)
+        metadata: dict[str, str] = header.get("__metadata__", {})
+        "".join(metadata.values()).encode()  # JSON can spell what is no text: a lone surrogate
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise SnapshotError(f"not a safetensors file: {error}", code="corrupt") from None
     if canonical != data[: len(canonical)] or len(canonical) != _LENGTH_BYTES + len(raw):
         raise SnapshotError("the header is not in its canonical form", code="corrupt")
-    metadata = header.get("__metadata__", {})
     if not {"manifest", "sha256"} <= set(metadata) <= {"manifest", "sha256", "signature"}:
         raise SnapshotError(f"the metadata are {sorted(metadata)}, not a snapshot's", code="corrupt")
     if any(array.dtype != np.float64 for array in tensors.values()):
@@ -261,7 +262,7 @@ def _header(header: dict[str, Any]) -> bytes:
 
 def _content(manifest_json: str, tensors: dict[str, FloatArray]) -> bytes:
     """All that is sealed: the manifest, then name, type, shape and bytes of every tensor."""
-    manifest = manifest_json.encode("utf-8", "surrogatepass")
+    manifest = manifest_json.encode()
     parts = [b"alice-rl snapshot %d\n%d\n" % (FORMAT, len(manifest)), manifest]
     for name in sorted(tensors):
         array = tensors[name]
@@ -277,7 +278,7 @@ def _signature(content: bytes, key: bytes) -> str:
 
 
 def _checksum(content: bytes, signature: str) -> str:
-    return hashlib.sha256(content + signature.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(content + signature.encode()).hexdigest()
 
 
 def _is_writeable(array: object) -> bool:

@@ -121,17 +121,16 @@ class Refresher:
         if head.live is None:
             return  # nothing was published yet, or Redis was wiped: the last good policy stays
         started = monotonic()
-        live = self._load(head.live, head.live_digest)
+        old = self._serving
+        live = self._load(head.live, head.live_digest) or (old.live if old is not None else None)
         if live is None:
-            # A canary is compared with the live policy it was started against, so it does not go on without
-            # it.
             return
         canary = self._load(head.canary, head.canary_digest) if head.canary is not None else None
         serving = Serving(live, canary, head.canary_share)
-        old, self._serving = self._serving, serving
         if old is not None and old.identity == serving.identity:
             return
         self._adopt(serving)
+        self._serving = serving
         self._adopted_total += 1
         _log.info(
             "snapshot.adopted",
@@ -163,7 +162,7 @@ class Refresher:
             self._refuse(version, digest, error)
             return None
         self._refused.pop(digest, None)
-        return Loaded(policy, version, digest)
+        return Loaded(policy, version, digest, monotonic())
 
     def _refuse(self, version: int, digest: str, error: SnapshotError) -> None:
         self._refused_total += 1
@@ -179,9 +178,7 @@ class Refresher:
         while not self._stop.is_set():
             try:
                 self.refresh()
-            # Not DependencyError alone: a thread that dies would leave the client on its last policy without
-            # a word.
-            except Exception as error:
+            except Exception as error:  # a thread that died would leave the client on its last policy in silence
                 self._note_failure(error)
             else:
                 self._note_success()

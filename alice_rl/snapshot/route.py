@@ -29,8 +29,7 @@ Row = tuple[float, ...]
 Q = 4  # numerics that the wire has; a spec with fewer leaves the others at 0
 _KEYS_MAX = 4096  # static parts kept; the table starts anew beyond it
 # From so many arms on, one product in numpy costs less than the loop over the arms.
-_MANY_ARMS = 6
-_PAIRS = np.triu_indices(1 + Q)
+_MANY_ARMS = 10
 _ORDER = [(0, 0), *((0, i + 1) for i in range(Q)), *((i + 1, j + 1) for i in range(Q) for j in range(i, Q))]
 
 
@@ -65,8 +64,7 @@ class RouteScorer:
     def bounds(self, context: ContextLike) -> list[float]:
         """`theta.x + sqrt(scale) |F x|` of every arm."""
         if not self._by_row:
-            means, widths = self.posteriors(context)
-            return [mean + width for mean, width in zip(means, widths, strict=True)]
+            return self._bounds_by_table(context)
         key, z = self._featuriser.split(context)
         rows = self._rows.get(key)
         if rows is None:
@@ -84,13 +82,12 @@ class RouteScorer:
                 for a, a1, a2, a3, a4, b, b1, b2, b3, b4, b11, b12, b13, b14, b22, b23, b24, b33, b34, b44 in rows
             ]  # fmt: skip
         except ValueError:  # rounding made a width of 0 negative
-            means, widths = self.posteriors(context)
-            return [mean + width for mean, width in zip(means, widths, strict=True)]
+            return self._bounds_by_table(context)
 
     def posteriors(self, context: ContextLike) -> tuple[list[float], list[float]]:
         """`theta.x` and `sqrt(scale) |F x|` of every arm."""
-        values, n_arms = self._values(context), len(self._theta)
-        return values[:n_arms], [sqrt(max(v, 0.0)) for v in values[n_arms:]]
+        means, squares = self._values(context)
+        return means.tolist(), np.sqrt(squares).tolist()
 
     def learn(self, key: Key) -> None:
         """Make the coefficients of a static part before a decision needs them."""
@@ -99,16 +96,22 @@ class RouteScorer:
         else:
             self._learn_table(key)
 
-    def _values(self, context: ContextLike) -> list[float]:
-        """Means, then squared widths: length 2 K."""
+    def _bounds_by_table(self, context: ContextLike) -> list[float]:
+        means, squares = self._values(context)
+        bounds: list[float] = (means + np.sqrt(squares)).tolist()
+        return bounds
+
+    def _values(self, context: ContextLike) -> tuple[FloatArray, FloatArray]:
+        """Means and squared widths, ndarrays, shape (K,)."""
         key, z = self._featuriser.split(context)
         table = self._tables.get(key)
         if table is None:
             table = self._learn_table(key)
         a, b, c, d = z + self._pad if self._pad else z
         monomials = (1, a, b, c, d, a * a, a * b, a * c, a * d, b * b, b * c, b * d, c * c, c * d, d * d)
-        values: list[float] = table.dot(monomials).tolist()
-        return values
+        values = table.dot(monomials)
+        n_arms = len(self._theta)
+        return values[:n_arms], np.maximum(values[n_arms:], 0.0)  # rounding may make a width of 0 negative
 
     def _learn_rows(self, key: Key) -> list[Row]:
         means, widths = self._coefficients(key)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from alice_rl.events import Context, SlotChoice
 from alice_rl.slots import ArmName
 
 __all__ = ["Rules", "RulesSettings"]
@@ -60,6 +61,15 @@ class Rules:
         if slot == "cache":
             return self.cache(available)
         return self.route(intent, available) if slot == "route" else self.tool(intent, available)
+
+    def choice(
+        self, slot: str, context: Context, available: tuple[str, ...], allowed: tuple[str, ...] | None
+    ) -> SlotChoice:
+        """One slot of a fallback decision, from the arms that a guardian's state leaves (None: all); no probability."""
+        if allowed is not None:
+            available = tuple([arm for arm in available or allowed if arm in allowed]) or available
+        arm = self.choose(slot, context.intent, available)
+        return SlotChoice(arm, available or (arm,))
 
 
 def _chosen(by_intent: str | None, default: str, available: Sequence[str]) -> str:

@@ -6,17 +6,24 @@ from time import monotonic
 from typing import NamedTuple
 
 from alice_rl.events import PolicyStamp
+from alice_rl.snapshot.format import Snapshot, digest, pack
 from alice_rl.snapshot.policy import Policy
 
 __all__ = ["Loaded", "Serving"]
 
 
 class Loaded(NamedTuple):
-    """A policy with what the head calls it."""
+    """A policy with what the head calls it; `loaded_at` is a monotonic time in seconds."""
 
     policy: Policy
     version: int
     digest: str
+    loaded_at: float
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Loaded:
+        """A snapshot that did not come from Redis."""
+        return cls(Policy(snapshot), snapshot.manifest.version, digest(pack(snapshot)), monotonic())
 
 
 class Side(NamedTuple):
@@ -40,13 +47,12 @@ class Serving:
         serves.
     """
 
-    __slots__ = ("adopted_at", "canary", "canary_share", "canary_side", "live", "live_side")
+    __slots__ = ("canary", "canary_share", "canary_side", "live", "live_side")
 
     def __init__(self, live: Loaded, canary: Loaded | None = None, canary_share: float = 0.0) -> None:
         self.live = live
         self.canary = canary
         self.canary_share = canary_share if canary is not None and 0.0 <= canary_share <= 1.0 else 0.0
-        self.adopted_at = monotonic()
         if canary is None:
             self.live_side = Side(live.policy, PolicyStamp("live", live.version, live.digest), None, False)
             self.canary_side = self.live_side
@@ -59,3 +65,9 @@ class Serving:
     def identity(self) -> tuple[str, str | None, float]:
         """What tells one set-up from another."""
         return (self.live.digest, self.canary.digest if self.canary else None, self.canary_share)
+
+    def warm(self, old: Serving) -> None:
+        """Prepare in the new policies what the old live one was asked for lately."""
+        for loaded in (self.live, self.canary):
+            if loaded is not None and loaded.policy is not old.live.policy:
+                loaded.policy.warm(old.live.policy)

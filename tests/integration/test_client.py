@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "the condition did not come about"
         time.sleep(0.01)
+
+
+def serves(client: PolicyClient, version: int) -> bool:
+    """Whether the client decides by this version."""
+    return client.version == version
 
 
 class Publisher:
@@ -129,7 +135,12 @@ def test_a_hint_brings_a_policy_before_the_next_poll(publisher: Publisher) -> No
 
 def test_polling_alone_brings_a_policy(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pub/sub is a black hole, the poll finds the new policy."""
-    monkeypatch.setattr(HeadReader, "wait_for_hint", lambda self, seconds: time.sleep(seconds) or False)
+
+    def wait_in_vain(self: HeadReader, timeout_seconds: float) -> bool:
+        time.sleep(timeout_seconds)
+        return False
+
+    monkeypatch.setattr(HeadReader, "wait_for_hint", wait_in_vain)
     with PolicyClient.from_url(publisher.url, publisher.policy, poll_seconds=0.1) as client:
         publisher.publish(1)
         assert client.wait_ready(20)
@@ -226,7 +237,7 @@ def test_threads_decide_while_policies_are_adopted(publisher: Publisher) -> None
             thread.start()
         for seed in range(2, 7):
             publisher.publish(seed)
-            until(lambda seed=seed: client.version == seed)
+            until(partial(serves, client, seed))
         done.set()
         for thread in threads:
             thread.join()

@@ -36,7 +36,7 @@ SPECS = (
     FeatureSettings(feature_dim=16, categoricals=("lang",), interactions=(), numerics=()),
     FeatureSettings(feature_dim=8, numerics=(Numeric("recent_cost_usd", "linear", 100.0),)),
 )
-FEW, MANY = Arms(), Arms(route=tuple(f"r{k}" for k in range(9)))
+FEW, MANY = Arms(), Arms(route=tuple(f"r{k}" for k in range(13)))
 SOLVED = {(spec, arms): make_snapshot(arms=arms, features=spec) for spec in SPECS for arms in (FEW, MANY)}
 
 

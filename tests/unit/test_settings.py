@@ -127,7 +127,7 @@ class TestPrecedence:
         )
         assert result.settings.kafka == Kafka(topic="flag", partitions=2)
         assert result.settings.redis.timeout_seconds == 2.0
-        assert result.origins["kafka.topic"] == "flag --kafka.topic"
+        assert result.origins["kafka.topic"] == "flag --set kafka.topic"
         assert result.origins["kafka.partitions"] == "environment ALICE__KAFKA__PARTITIONS"
         assert result.origins["redis.timeout_seconds"] == f"{tmp_path / 'config.toml'}:6"
         assert result.origins["redis.url"] == "default"
@@ -319,7 +319,7 @@ class TestValues:
         place = tmp_path / "config.toml"
         assert error.message == (
             "[reward] latency_ms_min must be below latency_ms_max"
-            f" (latency_ms_max: flag --reward.latency_ms_max, latency_ms_min: {place}:2)"
+            f" (latency_ms_max: flag --set reward.latency_ms_max, latency_ms_min: {place}:2)"
         )
         assert error.hint == "swap them"
 
@@ -332,7 +332,7 @@ class TestValues:
         """A field without a default is asked for by name, and not again when it was given wrongly."""
         with pytest.raises(ConfigError, match=r"^needed\.count is required \(set it, or ALICE__NEEDED__COUNT\)$"):
             load(Required)
-        with pytest.raises(ConfigError, match=r"^needed\.count = 0 \(flag --needed\.count\) is refused"):
+        with pytest.raises(ConfigError, match=r"^needed\.count = 0 \(flag --set needed\.count\) is refused"):
             load(Required, flags={"needed.count": 0})
         assert load(Required, flags={"needed.count": "3"}).settings.needed.count == 3
 

@@ -62,7 +62,8 @@ def demo(
     log.configure(
         "auto", invocation.log_level or "error"
     )  # the view tells what happens; the worker has a log of its own
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # clean up as for Ctrl-C
     plan = Plan(turns, seed, drift_at)
     given = {key: value for key, value in invocation.flags.items() if value is not None}
     around = Services(
@@ -73,8 +74,12 @@ def demo(
         partitions=partitions,
         workers=workers,
     )
-    with around as services:
-        _run(services, plan, as_json=invocation.as_json)
+    try:
+        with around as services:
+            _run(services, plan, as_json=invocation.as_json)
+    finally:
+        if around.log.exists():
+            console(stderr=True).print(f"The worker's log is kept in {around.log}", soft_wrap=True)
 
 
 def _run(services: Services, plan: Plan, *, as_json: bool) -> None:

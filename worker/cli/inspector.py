@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import reaching
@@ -12,6 +13,8 @@ from alice_rl.snapshot.store import Retention, Store
 from worker.settings import Settings
 
 __all__ = ["Inspector", "inspecting"]
+
+Kind = TypeVar("Kind", bound=Store)
 
 _BESIDE_BUCKETS = ("next", "low", "watermark_ms", "tail", "extra:state")
 
@@ -25,7 +28,9 @@ class Inspector(Store):
             values = await self._redis.hmget(self._shard(lineage, partition), _BESIDE_BUCKETS)
         if values[0] is None:
             return None
-        return ShardRecord.from_hash({n.encode(): v for n, v in zip(_BESIDE_BUCKETS, values, strict=True) if v is not None})
+        return ShardRecord.from_hash(
+            {n.encode(): v for n, v in zip(_BESIDE_BUCKETS, values, strict=True) if v is not None}
+        )
 
     async def published_ms(self, version: int) -> int | None:
         """When a version was published by Redis's clock, ms since the epoch; None when that is forgotten."""
@@ -35,10 +40,10 @@ class Inspector(Store):
 
 
 @asynccontextmanager
-async def inspecting(settings: Settings) -> AsyncIterator[Inspector]:
-    """The inspector of the settings' Redis and policy; closed at the end."""
+async def inspecting(settings: Settings, kind: type[Kind]) -> AsyncIterator[Kind]:
+    """A store of the settings' Redis and policy; closed at the end."""
     kept = Retention(versions_max=settings.snapshot.versions_kept, expire_seconds=settings.snapshot.expire_seconds)
-    inspector = Inspector.from_settings(settings.redis, settings.policy.name, retention=kept)
+    inspector = kind.from_settings(settings.redis, settings.policy.name, retention=kept)
     try:
         yield inspector
     finally:

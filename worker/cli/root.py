@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -138,5 +137,4 @@ def _stub() -> None:
 
 
 for _name, _entry in COMMANDS.items():
-    if importlib.util.find_spec(_entry.module) is not None:
-        app.command(_name, help=_entry.summary)(_stub)
+    app.command(_name, help=_entry.summary)(_stub)

@@ -31,7 +31,7 @@ def status(
     and without one. Without Kafka the lag is unknown; without Redis there is
     nothing to show, and the exit code is 3.
 
-    Examples:
+    For example:
 
       alice-rl status
       alice-rl status --watch --interval 1
@@ -42,11 +42,11 @@ def status(
 
 
 async def _once(settings: Settings, as_json: bool) -> None:
-    from worker.cli.inspector import inspecting
+    from worker.cli.inspector import Inspector, inspecting
     from worker.cli.status_view import view
     from worker.cli.survey import Surveyor
 
-    async with inspecting(settings) as inspector:
+    async with inspecting(settings, Inspector) as inspector:
         survey = await Surveyor(settings, inspector).look()
     if as_json:
         print_json(survey)
@@ -55,10 +55,10 @@ async def _once(settings: Settings, as_json: bool) -> None:
 
 
 async def _watch(settings: Settings, as_json: bool, interval: float) -> None:
-    from worker.cli.inspector import inspecting
+    from worker.cli.inspector import Inspector, inspecting
     from worker.cli.survey import Surveyor
 
-    async with inspecting(settings) as inspector:
+    async with inspecting(settings, Inspector) as inspector:
         surveyor = Surveyor(settings, inspector)
         await (_print_lines(surveyor, interval) if as_json else _show(surveyor, interval))
 

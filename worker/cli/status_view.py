@@ -8,11 +8,12 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from worker.cli.output import age_words, number_words
 from worker.cli.survey import Counts, HeadSeen, LineageSeen, LiveSeen, OwnerSeen, PartitionSeen, Survey
 
-__all__ = ["columns", "facts", "time_words", "view"]
+__all__ = ["columns", "facts", "headed", "time_words", "view"]
 
 _DIGEST_SHOWN = 12
 _COUNTED = ("records", "episodes", "duplicates", "late", "missing", "unmatched", "rejected")
@@ -26,7 +27,12 @@ def view(survey: Survey) -> RenderableType:
         ("canary", _canary_words(survey.head)),
         ("lineage", _lineage_words(survey.lineage)),
         ("watermark", time_words(survey.watermark_ms)),
-        ("lag", f"unknown: {survey.kafka_problem}" if survey.kafka_problem else f"{number_words(survey.lag_records)} records"),
+        (
+            "lag",
+            f"unknown: {survey.kafka_problem}"
+            if survey.kafka_problem
+            else f"{number_words(survey.lag_records)} records",
+        ),
         ("counts", _counts_words(survey.counts)),
     ]
     parts: list[RenderableType] = [facts([row for row in rows if row[1]])]
@@ -47,17 +53,22 @@ def facts(rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def columns(title: str, *names: str, text: int = 1) -> Table:
+def columns(*names: str, text: int = 1) -> Table:
     """An empty table; the first `text` columns hold words, the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, name in enumerate(names):
         table.add_column(name, justify="left" if at < text else "right", overflow="fold")
     return table
 
 
+def headed(title: str, table: Table) -> RenderableType:
+    """A table under its title, which rich's own titles would break at the table's width."""
+    return Group(Text(f"\n{title}", style="bold"), table)
+
+
 def time_words(ms: int | None) -> str:
-    """An instant of event time, to the second."""
-    if ms is None:
+    """An instant of event time, to the second; "-" before the log has one."""
+    if not ms:
         return "-"
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -95,9 +106,17 @@ def _counts_words(counts: Counts) -> str:
     return ", ".join(words)
 
 
-def _partitions(partitions: list[PartitionSeen], topic: str) -> Table:
+def _partitions(partitions: list[PartitionSeen], topic: str) -> RenderableType:
     table = columns(
-        f"Partitions of {topic}", "partition", "held by", "next", "low", "lag", "episodes", "rejected", "watermark", text=2
+        "partition",
+        "held by",
+        "next",
+        "low",
+        "lag",
+        "episodes",
+        "rejected",
+        "watermark",
+        text=2,
     )
     for seen in partitions:
         counts = seen.counts
@@ -111,7 +130,7 @@ def _partitions(partitions: list[PartitionSeen], topic: str) -> Table:
             number_words(None if counts is None else counts.rejected),
             time_words(seen.watermark_ms),
         )
-    return table
+    return headed(f"Partitions of {topic}", table)
 
 
 def _owner_words(owner: OwnerSeen | None) -> str:
@@ -125,10 +144,10 @@ def _owner_words(owner: OwnerSeen | None) -> str:
 def _arms(live: LiveSeen) -> RenderableType:
     if live.refused:
         return f"[bold red]version {live.version} cannot be read: {escape(live.refused)}[/]"
-    title = f"Arms of version {live.version}, as of {time_words(live.as_of_ms)}, {live.episodes:,} episodes"
-    table = columns(title, "slot", "arm", "mean reward", "turns", text=2)
+    table = columns("slot", "arm", "mean reward", "turns", text=2)
     for slot, arms in live.arms.items():
         for seen in arms:
             mean = "-" if seen.mean_reward is None else f"{seen.mean_reward:.3f}"
             table.add_row(slot, escape(seen.arm), mean, number_words(seen.turns))
-    return table
+    title = f"Arms of version {live.version}, as of {time_words(live.as_of_ms)}, {live.episodes:,} episodes"
+    return headed(f"{title} (tools: success rate)", table)

@@ -89,7 +89,9 @@ class Counts(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Counts:
         """The counts of one shard."""
-        reasons = {name.removeprefix("rejected."): n for name, n in sorted(counts.items()) if name.startswith("rejected.")}
+        reasons = {
+            name.removeprefix("rejected."): n for name, n in sorted(counts.items()) if name.startswith("rejected.")
+        }
         return cls(
             records=counts.get("records", 0),
             episodes=counts.get("episodes", 0),
@@ -238,7 +240,9 @@ class Surveyor:
             lag=None if end is None or reached is None else max(0, end - reached),
             watermark_ms=None if record is None else record.watermark_ms,
             counts=None if record is None else Counts.of(read_state(record).counts),
-            owner=None if owner is None else OwnerSeen(owner.worker, owner.epoch, (owner.lease_until_ms - now_ms) / 1000),
+            owner=None
+            if owner is None
+            else OwnerSeen(owner.worker, owner.epoch, (owner.lease_until_ms - now_ms) / 1000),
         )
 
     async def _live_of(self, head: Head) -> LiveSeen | None:
@@ -270,7 +274,9 @@ def arms_seen(snapshot: Snapshot, slot: str) -> list[ArmSeen]:
     """The arms of a slot, with what each has brought and in how many turns, as far as the snapshot says."""
     manifest, arms = snapshot.manifest, getattr(snapshot.manifest.arms, slot)
     means = manifest.mean_reward.get(slot, {})
-    turns: dict[str, float] = {arm: manifest.counts[f"{slot}.{arm}"] for arm in arms if f"{slot}.{arm}" in manifest.counts}
+    turns: dict[str, float] = {
+        arm: manifest.counts[f"{slot}.{arm}"] for arm in arms if f"{slot}.{arm}" in manifest.counts
+    }
     if slot == "cache" and not turns:
         turns = dict(zip(arms, snapshot.cache_n.sum(axis=0).tolist(), strict=True))
     return [ArmSeen(arm, means.get(arm), turns.get(arm)) for arm in arms]

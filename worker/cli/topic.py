@@ -47,7 +47,7 @@ async def administering(settings: KafkaSettings) -> AsyncIterator[Any]:
     """An admin client, connected."""
     admin = AIOKafkaAdminClient(**connection(settings))
     try:
-        await admin.start()
+        await asyncio.wait_for(admin.start(), ANSWER_SECONDS)
         yield admin
     finally:
         await admin.close()

@@ -29,7 +29,7 @@ def worker(invocation: Invocation) -> None:
     The first signal ends it in order: checkpoint, publish, leave the group. The second ends it at once; nothing is lost
     then either, the next start reads a little more.
 
-    Examples:
+    For example:
 
       alice-rl worker
 

@@ -139,7 +139,9 @@ class Session:
         world = World(plan.seed, drift_at_turn=plan.drift_at, turns_per_second=plan.turns_per_second)
         # Simulated time passes faster than ours: it begins early enough to end about now.
         start_ms = int((time.time() - plan.turns / plan.turns_per_second) * 1000)
-        return Assistant(world, client.decide, emitter.emit, rules=self._settings.rules, start_ms=start_ms)
+        return Assistant(
+            world, client.decide, emitter.emit, rules=self._settings.rules, start_ms=start_ms, ledger=Ledger(plan.turns)
+        )
 
     async def _play(self, assistant: Assistant, emitter: Emitter) -> None:
         """Play all turns, no further ahead of what is learned than the pace allows."""

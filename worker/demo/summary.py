@@ -11,11 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from alice_rl.simulation.score import Ledger, Score, Standing
-
 from worker.demo.plan import Plan
 from worker.demo.session import Learned
 
-__all__ = ["RECENT_SHARE", "recent_score", "summary", "summary_table"]
+__all__ = ["RECENT_SHARE", "players_table", "recent_score", "summary", "summary_table"]
 
 RECENT_SHARE = 0.2
 """The last part of the turns, on which what was learned is measured."""
@@ -80,18 +79,21 @@ _ROWS: tuple[tuple[str, Callable[[Standing], str]], ...] = (
 )
 
 
+def players_table(score: Score, served: str, title: str) -> Table:
+    """The players side by side; `served` is what the served policy is called."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("")
+    for name, style in ((served, "bold green"), ("rules", ""), ("uniform", ""), ("oracle", "")):
+        table.add_column(name, justify="right", style=style)
+    for label, fact in _ROWS:
+        table.add_row(label, *(fact(player) for player in (score.served, score.rules, score.uniform, score.oracle)))
+    return table
+
+
 def summary_table(ledger: Ledger, learned: Learned, plan: Plan) -> RenderableType:
     """The summary for people."""
     recent, everything = recent_score(ledger), ledger.score()
-    table = Table(
-        box=box.SIMPLE_HEAD, title=f"The last {recent.turns:,} of {ledger.turns:,} turns", title_justify="left"
-    )
-    table.add_column("")
-    for name in ("learned", "rules", "uniform", "oracle"):
-        table.add_column(name, justify="right", style="bold green" if name == "learned" else "")
-    players = (recent.served, recent.rules, recent.uniform, recent.oracle)
-    for label, fact in _ROWS:
-        table.add_row(label, *(fact(player) for player in players))
+    table = players_table(recent, "learned", f"The last {recent.turns:,} of {ledger.turns:,} turns")
     weight = f"{everything.mean_weight:.3f} ± {everything.weight_error:.3f}"
     lines = [
         f"{learned.events:,} events learned in {learned.seconds:.1f} s, {learned.rejected} rejected; "

@@ -110,7 +110,7 @@ def _rewards(facts: Facts, score: Score, width: int) -> RenderableType:
         "rules": score.rules.reward,
     }
     low, high = min(rewards.values()) - 0.1, max(rewards.values())
-    room, rows = width - 24, Table.grid(padding=(0, 1))
+    room, rows = width - 21, Table.grid(padding=(0, 1))
     for name, reward in rewards.items():
         style = _STYLES[name]
         bar = _bar((reward - low) / max(high - low, 1e-9), room)
@@ -143,8 +143,8 @@ def _picks(slot: str, shares: Mapping[str, float], right: tuple[float, float], r
     ranked = sorted(shares.items(), key=lambda share: -share[1]) if slot == "tool" else list(shares.items())
     for arm, share in ranked[:rows]:
         table.add_row(Text(arm, no_wrap=True), f"{share:4.0%}", Text(_bar(share, bar), "blue"))
-    head = Text.assemble((slot, "bold"), f" right {right[0]:.0%} ", (f"rules {right[1]:.0%}", "dim"), no_wrap=True)
-    return Group(head, table)
+    head = Text.assemble((slot, "bold"), f"  {right[0]:.0%} right", no_wrap=True)
+    return Group(head, Text(f"rules {right[1]:.0%} right", "dim"), table)
 
 
 def _loop(facts: Facts, score: Score, kinds: Mapping[str, str], *, small: bool) -> RenderableType:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from alice_rl.intake import Intake
 from alice_rl.lineage import SLOTS, Arms
 from alice_rl.online.exploration import uniforms
 from alice_rl.slots import Restriction
-from alice_rl.snapshot import PolicyClient, Rules, RulesSettings, Snapshot, digest, pack
+from alice_rl.snapshot import Policy, PolicyClient, Rules, RulesSettings, Snapshot, digest, pack
 from alice_rl.snapshot.head import Head
 from tests.logs import LogRecord
 from tests.snapshots import TOOLS, make_snapshot
@@ -47,7 +48,8 @@ class FakeReader:
         data = pack(snapshot, key)
         version = snapshot.manifest.version
         self.blobs[version] = data
-        self.head = Head(**({"run_id": "r", "seq": version, "live": version, "live_digest": digest(data)} | head))
+        given: dict[str, Any] = {"run_id": "r", "seq": version, "live": version, "live_digest": digest(data)}
+        self.head = Head(**(given | head))
         return digest(data)
 
     def read_head(self) -> Head:
@@ -74,6 +76,11 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "the condition did not come about"
         time.sleep(0.005)
+
+
+def serves(client: PolicyClient, wanted: str) -> bool:
+    """Whether the client decides by the snapshot of this digest."""
+    return client.digest == wanted
 
 
 def accepted(decision: Decision, arms: Arms = ARMS) -> bool:
@@ -259,7 +266,7 @@ def test_unknown_names_beside_known_ones_are_passed_over() -> None:
         {"ts_ms": 5},
         {"ts_ms": 1e12},
         {"ts_ms": "now"},
-        {"ts_ms": 2**70},
+        {"ts_ms": 10**5000},
     ],
 )
 def test_bad_identities_and_times_are_replaced(given: dict[str, Any]) -> None:
@@ -279,6 +286,24 @@ def test_a_guardian_that_leaves_nothing_is_counted() -> None:
         {"guardian_unmet": 1},
     )
     assert client.decide(locked, routes=["nope"]).to_event()["route"]["arm"] == "micro"
+
+
+def test_the_rules_keep_to_the_guardian() -> None:
+    """Without a policy, and without an intent, a guardian's state still restricts the arms."""
+    guardian = {"LOCKDOWN": Restriction(route=("micro",), tool=("none",))}
+    locked = {"guardian_state": "LOCKDOWN"}
+    for client in (
+        PolicyClient.from_snapshot(make_snapshot(guardian=guardian)),
+        PolicyClient(guardian=guardian),
+        PolicyClient(guardian=guardian, arms=ARMS),
+    ):
+        for offered in (None, ["web.search", "none"]):
+            decision = client.decide(locked, offered)
+            assert accepted(decision)
+            assert [choice.arm for choice in choices(decision)] == ["micro", "none", "L1"]
+            assert decision.context.guardian_state == "LOCKDOWN"
+            assert decision.route == SlotChoice("micro", ("micro",))
+        assert accepted(client.decide(locked, routes=["deep"]))
 
 
 def test_reasons_are_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
@@ -332,6 +357,41 @@ def test_a_canary_comes_and_goes_with_the_head() -> None:
         reader.publish(make_snapshot(1), canary=2, canary_digest="0" * 64, canary_share=1.0, seq=9)
         until(lambda: client.stats()["snapshots_refused_total"] > 0)
         assert client.decide(CONTEXT).policy.stage == "live"
+
+
+def test_a_canary_is_withdrawn_even_beside_a_refused_policy() -> None:
+    """When the head's live policy is refused, the old one stays; whether there is a canary is the head's to say."""
+    reader = FakeReader()
+    canary = pack(make_snapshot(2))
+    reader.blobs[2] = canary
+    named: dict[str, Any] = {"canary": 2, "canary_digest": digest(canary), "canary_share": 1.0}
+    with PolicyClient(reader, poll_seconds=0.01) as client:
+        reader.publish(make_snapshot(1), **named)
+        assert client.wait_ready(10)
+        assert client.decide(CONTEXT).policy.stage == "canary"
+        reader.head = Head(run_id="r", seq=3, live=3, live_digest="0" * 64)
+        until(lambda: client.stats()["canary_version"] is None)
+        assert client.decide(CONTEXT).policy.version == 1
+
+
+def test_an_adoption_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that could not be prepared is not taken for one that serves."""
+    reader = FakeReader()
+    reader.publish(make_snapshot(1))
+    failures = iter([True, True])
+    real = Policy.warm
+
+    def warm(self: Policy, old: Policy) -> None:
+        if next(failures, False):
+            raise RuntimeError("no")
+        real(self, old)
+
+    monkeypatch.setattr(Policy, "warm", warm)
+    with PolicyClient(reader, poll_seconds=0.01) as client:
+        assert client.wait_ready(10)
+        reader.publish(make_snapshot(2))
+        until(lambda: client.version == 2)
+        assert next(failures, None) is None
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing", "digest", "unsigned", "garbage"])
@@ -425,7 +485,7 @@ def test_decisions_of_many_threads_are_consistent_while_policies_change() -> Non
             thread.start()
         for turn in range(12):
             digest_now = reader.publish(snapshots[1 + turn % 3])
-            until(lambda digest_now=digest_now: client.digest == digest_now)
+            until(partial(serves, client, digest_now))
         done.set()
         for thread in threads:
             thread.join()

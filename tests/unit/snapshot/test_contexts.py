@@ -85,6 +85,7 @@ def test_without_an_intent_a_context_is_unusable(raw: object) -> None:
     """No mapping, no intent, or a mapping that fails: there is nothing to decide by."""
     context, why = ContextReader().read(raw)
     assert context is None
+    assert ContextReader().remains(raw).intent == ""
     assert why in {"context", "intent"}
 
 

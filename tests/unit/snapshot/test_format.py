@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,17 @@ def test_a_truncated_or_extended_snapshot_is_corrupt() -> None:
     """Missing and additional bytes are noticed."""
     data = pack(small_snapshot())
     for wrong in (data[:-1], data[:100], data + b"\x00"):
-        assert code_of(lambda wrong=wrong: unpack(wrong)) == "corrupt"
+        assert code_of(partial(unpack, wrong)) == "corrupt"
+
+
+@pytest.mark.parametrize("field", ["manifest", "sha256", "signature"])
+def test_text_that_is_no_text_is_corrupt(field: str) -> None:
+    """A lone surrogate, which JSON can spell, is refused in each of the metadata."""
+    data = pack(small_snapshot(), KEY)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"][field] += "\ud800"
+    assert code_of(partial(unpack, format_module._header(header) + data[end:], KEY)) == "corrupt"
 
 
 def test_a_foreign_safetensors_file_is_corrupt() -> None:

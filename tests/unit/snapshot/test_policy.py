@@ -17,7 +17,7 @@ from alice_rl.snapshot import Policy, Snapshot
 from tests.snapshots import TOOLS, make_snapshot
 
 WEATHER = Context("weather", "sv", "NORMAL", 34.0, 0.91, 812.0, 0.0012)
-TEN = Arms(route=tuple(f"r{k}" for k in range(10)), tool=TOOLS)
+MANY = Arms(route=tuple(f"r{k}" for k in range(13)), tool=TOOLS)
 
 
 def direct_bounds(snapshot: Snapshot, context: Context) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -27,7 +27,7 @@ def direct_bounds(snapshot: Snapshot, context: Context) -> np.ndarray[Any, np.dt
     return np.asarray(snapshot.route_theta @ x + snapshot.route_alpha * widths, dtype=np.float64)
 
 
-@pytest.mark.parametrize("arms", [Arms(tool=TOOLS), TEN])
+@pytest.mark.parametrize("arms", [Arms(tool=TOOLS), MANY])
 def test_the_best_bound_gets_all_but_the_floor(arms: Arms) -> None:
     """The route with the highest bound has `1 - eps + eps / K`, every other one `eps / K`."""
     snapshot = make_snapshot(arms=arms)
@@ -51,7 +51,7 @@ def test_equal_bounds_share() -> None:
 
 
 @pytest.mark.parametrize("rule", ["thompson", "igw"])
-@pytest.mark.parametrize("arms", [Arms(tool=TOOLS), TEN])
+@pytest.mark.parametrize("arms", [Arms(tool=TOOLS), MANY])
 def test_other_rules_keep_the_floor(rule: Any, arms: Arms) -> None:
     """Thompson and inverse-gap weighting are distributions over the same posterior, with the same floor."""
     snapshot = make_snapshot(arms=arms, exploration=Exploration(route_rule=rule))
