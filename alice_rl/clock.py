@@ -1,10 +1,10 @@
 """The log's own clock: event time, read off one partition's records in their order.
 
 Time is what the events say, never what a machine says, so that a replay tells the same time as the live run did.
-Producers' clocks are not trusted singly: a record further than `horizon_ms` from the clock is an *outlier*. Ahead of the
-clock, its time is clamped to it; behind it, the record is late. Only when `CONFIRMATIONS` outliers in a row agree on a
-side is it the clock that was wrong, and it moves to the nearest of them: a silent night is crossed after a few records,
-and one bad clock among many moves nothing.
+Producers' clocks are not trusted singly: a record further than `horizon_ms` from the clock is an *outlier*. Ahead of
+the clock, its time is clamped to it; behind it, the record is late. Only when `CONFIRMATIONS` outliers in a row agree
+on a side is it the clock that was wrong, and it moves to the nearest of them: a silent night is crossed after a few
+records, and one bad clock among many moves nothing.
 """
 
 from __future__ import annotations

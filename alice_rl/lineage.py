@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from alice_rl.episodes import JoinSettings
 from alice_rl.errors import ConfigError
-from alice_rl.features import CategoricalName, FeatureSettings
+from alice_rl.feature_spec import CategoricalName, FeatureSettings
 from alice_rl.reward import RewardBounds
 
 __all__ = ["SLOTS", "Arms", "Lineage"]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from alice_rl.errors import ConfigError
-from alice_rl.features import CategoricalName
+from alice_rl.feature_spec import CategoricalName
 from alice_rl.lineage import ArmNames
 
 __all__ = [

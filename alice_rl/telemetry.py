@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-
 from types import TracebackType
 from typing import Self
 

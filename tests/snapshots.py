@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alice_rl.features import FeatureSettings
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.linucb import solve
 from alice_rl.slots import Restriction

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from alice_rl.episodes import JoinSettings
 from alice_rl.errors import ConfigError
-from alice_rl.features import FeatureSettings
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.kafka import KafkaSettings
 from alice_rl.lineage import SLOTS, Arms, Lineage
 from alice_rl.reward import RewardSettings

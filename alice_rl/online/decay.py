@@ -20,7 +20,7 @@ import numpy.typing as npt
 __all__ = ["PER_LEVEL", "Bucket", "bucket_rows", "coarsen", "weight"]
 
 PER_LEVEL = 4
-"""Spans that lie between an interval and the clock before its halves merge: a bucket is at most a quarter of its age."""
+"""Spans between an interval and the clock before its halves merge: a bucket is at most a quarter of its age."""
 
 _LEVEL_MAX = 20  # 2^20 hours are 119 years
 

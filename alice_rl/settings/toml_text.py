@@ -29,7 +29,7 @@ class Statement(NamedTuple):
 
 
 def statements(text: str) -> Iterator[Statement]:
-    """The statements of a valid TOML text, in order.
+    r"""The statements of a valid TOML text, in order.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def statements(text: str) -> Iterator[Statement]:
 
     Examples
     --------
-    >>> list(statements("[kafka]\\n# Where.\\ntopic = 'a'"))[1]
+    >>> list(statements("[kafka]\n# Where.\ntopic = 'a'"))[1]
     Statement(path='kafka.topic', line=3, documented=True, active=True)
     """
     tomllib.loads(text)

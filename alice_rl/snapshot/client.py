@@ -1,9 +1,8 @@
-"""What an orchestrator decides with: policies from Redis, distributions in process, decisions in
-microseconds.
+"""What an orchestrator decides with: policies from Redis, distributions in process, decisions in microseconds.
 
-    client = PolicyClient.from_url("redis://127.0.0.1:6379/0") decision = client.decide({"intent": "weather",
-    "lang": "sv", "text_len": 34}, tools=["weather.lookup", "none"]) decision.route.arm, decision.route.p,
-    decision.to_event()
+    client = PolicyClient.from_url("redis://127.0.0.1:6379/0")
+    decision = client.decide({"intent": "weather", "lang": "sv", "text_len": 34}, tools=["weather.lookup", "none"])
+    decision.route.arm, decision.route.p, decision.to_event()
 
 `decide` does no I/O and does not raise. A background thread (`refresher.py`) keeps the policies fresh;
 without Redis the last good ones stay, and before the first one the rules decide.

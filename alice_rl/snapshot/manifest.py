@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from alice_rl.features import CategoricalName, FeatureSettings
+from alice_rl.feature_spec import CategoricalName, FeatureSettings
 from alice_rl.lineage import Arms
 from alice_rl.reward import RewardBounds
 from alice_rl.slots import Exploration, GuardianSettings

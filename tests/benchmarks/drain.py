@@ -12,7 +12,7 @@ from time import perf_counter
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.benchmarks.workload import SETTINGS
+from tests.benchmarks.workload import PARTITIONS, SETTINGS
 
 __all__ = ["drain"]
 
@@ -30,7 +30,7 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
     )
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(topic, p) for p in sorted(await _partitions(consumer, topic))])
+        consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
         gc.freeze()
         read, started = 0, 0.0
         while read < count:
@@ -42,12 +42,6 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
         return read / (perf_counter() - started)
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.topics()
-    found: set[int] = consumer.partitions_for_topic(topic) or set()
-    return found
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from alice_rl.events import Context, Decision, Outcome, PolicyStamp, SlotChoice, Turn, TurnOutcome, encode
-from alice_rl.features import FeatureSettings
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.shard import Shard
 from alice_rl.simulation.world import ROUTES, TIERS, TOOLS, World

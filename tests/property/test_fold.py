@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alice_rl.clock import Clock
 from alice_rl.episodes import JoinSettings, MissingOutcome
-from alice_rl.features import FeatureSettings
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.shard import Shard
 from alice_rl.sums import Sums

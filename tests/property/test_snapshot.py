@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from alice_rl.errors import SnapshotError
 from alice_rl.events import Context
-from alice_rl.features import FeatureSettings, Featuriser, Numeric
+from alice_rl.feature_spec import FeatureSettings, Numeric
+from alice_rl.features import Featuriser
 from alice_rl.lineage import SLOTS, Arms
 from alice_rl.slots import Exploration, Restriction
 from alice_rl.snapshot import Policy, Snapshot, pack, unpack

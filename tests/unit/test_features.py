@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from alice_rl.errors import ConfigError
 from alice_rl.events import Context
-from alice_rl.features import CLIP, UNIT, FeatureSettings, Featuriser, Numeric
+from alice_rl.feature_spec import FeatureSettings, Numeric
+from alice_rl.features import CLIP, UNIT, Featuriser
 
 amounts = st.one_of(st.none(), st.floats(0, 1e9), st.integers(0, 100_000).map(float))
 contexts = st.builds(

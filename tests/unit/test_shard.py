@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from alice_rl.columns import query_class
 from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.errors import DependencyError
 from alice_rl.events import Context
-from alice_rl.features import Featuriser
+from alice_rl.features import Featuriser, query_class
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.shard import Shard
 from alice_rl.sums import Sums
@@ -134,18 +134,16 @@ def test_moments_are_the_sums_of_the_episodes() -> None:
     log = turns(200, seed=5)
     shard = Shard(LINEAGE)
     shard.feed(log)
-    G, n = np.zeros((3, 73, 73), dtype=np.int64), np.zeros(3, dtype=np.int64)
+    products, n = np.zeros((3, 73, 73), dtype=np.int64), np.zeros(3, dtype=np.int64)
     featuriser = Featuriser(LINEAGE.features)
-    import msgspec
-
     for record in log:
         event = msgspec.json.decode(record.value)  # type: ignore[arg-type]
         if not event["outcome"]["cache_hit"]:
             arm = LINEAGE.arms.route.index(event["route"]["arm"])
             x = (featuriser.x(Context(**event["context"])) * 256).astype(np.int64)
-            G[arm] += np.outer(x, x)
+            products[arm] += np.outer(x, x)
             n[arm] += 1
-    assert np.array_equal(total(shard).route.G, G)
+    assert np.array_equal(total(shard).route.G, products)
     assert np.array_equal(total(shard).route.n, n)
 
 

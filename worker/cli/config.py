@@ -44,7 +44,8 @@ def check(invocation: Invocation) -> None:
             {"ok": True, "file": path, "changed": changed, "lineage_fingerprint": loaded.settings.lineage.fingerprint}
         )
     else:
-        print(f"ok: {path or 'no configuration file'}, {changed} values set, the rest are defaults")
+        values = "1 value" if changed == 1 else f"{changed} values"
+        print(f"ok: {path or 'no configuration file'}, {values} set, the rest are defaults")
 
 
 @app.command("show")

@@ -72,7 +72,10 @@ def _tables(card: Card, intents_max: int) -> list[RenderableType]:
         words = [_chosen_words(choice) for choice in (choices.route, choices.tool, choices.cache)]
         chosen.add_row(escape(choices.intent), *words, number_words(choices.turns))
     left = len(card.choices) - intents_max
-    tables = [headed("What the arms brought per turn (tools: success rate)", arms), headed("What would be chosen", chosen)]
+    tables = [
+        headed("What the arms brought per turn (tools: success rate)", arms),
+        headed("What would be chosen", chosen),
+    ]
     return [*tables, *([f"and {left} more intents: --intents {len(card.choices)}"] if left > 0 else [])]
 
 

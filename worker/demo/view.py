@@ -170,7 +170,7 @@ def _bar(share: float, width: int) -> str:
     Examples
     --------
     >>> _bar(0.55, 4)
-    '██▏'
+    '██▎'
     """
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
