@@ -82,6 +82,8 @@ class Emitter:
         self._settings = settings
         self._compression = compression
         self._queue: asyncio.Queue[Event] = asyncio.Queue(queue_max)
+        self._half_empty = asyncio.Event()
+        self._half_empty.set()
         self._producer: AIOKafkaProducer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -118,12 +120,13 @@ class Emitter:
         except asyncio.QueueFull:
             self._drop("the queue is full")
             return False
+        if self._queue.qsize() * 2 > self._queue.maxsize:
+            self._half_empty.clear()
         return True
 
     async def room(self) -> None:
         """Wait until half of the queue is free: for senders that make events faster than Kafka takes them."""
-        while self._queue.qsize() * 2 > self._queue.maxsize:
-            await asyncio.sleep(0.005)
+        await self._half_empty.wait()
 
     async def flush(self) -> None:
         """Wait until everything queued so far was sent, or dropped."""
@@ -155,6 +158,8 @@ class Emitter:
         assert self._producer is not None
         while True:
             event = await self._queue.get()
+            if self._queue.qsize() * 2 <= self._queue.maxsize:
+                self._half_empty.set()
             try:
                 delivery = await self._producer.send(
                     self._settings.topic, encode(event), event.decision_id.encode(), timestamp_ms=event.ts_ms

@@ -48,6 +48,15 @@ async def test_a_full_queue_drops_and_counts(kafka: Broker, topic: str) -> None:
     assert emitter.dropped == 1
 
 
+async def test_a_quick_sender_can_wait_for_room(kafka: Broker, topic: str) -> None:
+    """A sender that waits for room loses nothing, however short the queue."""
+    async with Emitter(KafkaSettings(bootstrap_servers=kafka.bootstrap, topic=topic), queue_max=8) as emitter:
+        for i in range(100):
+            await emitter.room()
+            emitter.emit(decided(f"d-{i}"))
+    assert (emitter.sent, emitter.dropped) == (100, 0)
+
+
 async def test_a_missing_broker_is_told() -> None:
     """Starting without a broker says where it was looked for."""
     emitter = Emitter(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
