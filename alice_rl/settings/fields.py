@@ -67,9 +67,7 @@ class Field(Struct, frozen=True):
     @property
     def type_words(self) -> str:
         """The type, for people."""
-        return type_words(self.kind) + (
-            f", or {write_value(_none_word(self.kind))} for none" if self.optional else ""
-        )
+        return type_words(self.kind) + (f", or {write_value(_none_word(self.kind))} for none" if self.optional else "")
 
     @property
     def range_words(self) -> str:
@@ -97,11 +95,7 @@ class Field(Struct, frozen=True):
             The source knows texts only. A text field takes the text as it is; lists and tables are read as
             JSON, lists also as texts between commas.
         """
-        if (
-            self.optional
-            and isinstance(value, str)
-            and value.lower() in {_none_word(self.kind), "" if text else None}
-        ):
+        if self.optional and isinstance(value, str) and value.lower() in {_none_word(self.kind), "" if text else None}:
             return None
         return _from_text(self.kind, value) if text and isinstance(value, str) else value
 
@@ -128,9 +122,7 @@ def fields_of(model: type[Struct], given: Struct | None = None, prefix: str = ""
         value = _default(plain) if given is None else getattr(given, plain.name)
         key = prefix + plain.name
         if plain.name in sections:
-            yield from fields_of(
-                sections[plain.name], value if isinstance(value, Struct) else None, f"{key}."
-            )
+            yield from fields_of(sections[plain.name], value if isinstance(value, Struct) else None, f"{key}.")
             continue
         kind, optional, notes = unwrapped(inspected.type)
         description = str(notes.get("description", ""))
@@ -143,9 +135,7 @@ def sections_of(model: type[Struct]) -> dict[str, type[Struct]]:
     """The members of a model that are sections, by name."""
     unpacked = ((member.name, unwrapped(member.type)) for member in _members(model))
     return {
-        name: kind.cls
-        for name, (kind, optional, _) in unpacked
-        if isinstance(kind, mi.StructType) and not optional
+        name: kind.cls for name, (kind, optional, _) in unpacked if isinstance(kind, mi.StructType) and not optional
     }
 
 

@@ -76,9 +76,7 @@ def key_unknown(key: str, origin: str, keys: Collection[str]) -> ConfigError:
     if inside:
         hint = f"it is a section; its keys are {', '.join(inside)}"
     else:
-        hint = _suggestion([spell(near) for near in nearest(key, keys)]) or _all_of(
-            key.rpartition(".")[0], keys
-        )
+        hint = _suggestion([spell(near) for near in nearest(key, keys)]) or _all_of(key.rpartition(".")[0], keys)
     return ConfigError(f"unknown key {key!r} ({origin})", code="config_key_unknown", hint=hint)
 
 
@@ -99,9 +97,7 @@ def raise_all(problems: Sequence[ConfigError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise ConfigError(
-            "\n".join([f"{len(problems)} problems:", *(f"- {problem}" for problem in problems)])
-        )
+        raise ConfigError("\n".join([f"{len(problems)} problems:", *(f"- {problem}" for problem in problems)]))
 
 
 def nearest(key: str, keys: Iterable[str]) -> list[str]:

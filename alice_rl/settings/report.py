@@ -93,8 +93,6 @@ def _comment(field: Field) -> list[str]:
 
 def _origin_words(key: str, origins: Mapping[str, str]) -> str:
     entries = [
-        f"{name.removeprefix(key)[1:]}: {place}"
-        for name, place in origins.items()
-        if name.startswith(f"{key}.")
+        f"{name.removeprefix(key)[1:]}: {place}" for name, place in origins.items() if name.startswith(f"{key}.")
     ]
     return "; ".join([origins[key], *entries])

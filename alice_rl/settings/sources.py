@@ -63,9 +63,7 @@ class Draft:
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"at line (\d+)", str(error))
             line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
-            raise ConfigError(
-                f"{path}:{line} is not valid TOML: {error}", code="config_file_invalid"
-            ) from None
+            raise ConfigError(f"{path}:{line} is not valid TOML: {error}", code="config_file_invalid") from None
         places = {key: f"{path}:{line}" for key, line in key_lines(text).items()}
         self._read_table(table, "", places, str(path))
 
@@ -96,9 +94,7 @@ class Draft:
         missing = [refusals.key_missing(key) for key, value in self.values.items() if value is NODEFAULT]
         refusals.raise_all([*self.problems, *missing])
 
-    def _read_table(
-        self, table: Mapping[str, object], prefix: str, places: Mapping[str, str], path: str
-    ) -> None:
+    def _read_table(self, table: Mapping[str, object], prefix: str, places: Mapping[str, str], path: str) -> None:
         for name, value in table.items():
             key = prefix + name
             origin = places.get(key, path)
@@ -128,9 +124,7 @@ class Draft:
         if field is not None:
             self._accept(field, key, field.read(given.value, text=given.text), given)
             return
-        owners = (
-            table for table in self.fields.values() if table.is_table and key.startswith(f"{table.key}.")
-        )
+        owners = (table for table in self.fields.values() if table.is_table and key.startswith(f"{table.key}."))
         owner = next(owners, None)
         if owner is None:
             self._refuse(key, refusals.key_unknown(key, given.origin, self.fields))
@@ -138,9 +132,7 @@ class Draft:
         held = self.values.get(owner.key)
         table = dict(held) if isinstance(held, Mapping) else {}
         name = key.removeprefix(f"{owner.key}.")
-        name = next(
-            (known for known in table if known.lower() == name), name
-        )  # variables cannot say the case
+        name = next((known for known in table if known.lower() == name), name)  # variables cannot say the case
         table[name] = owner.read_entry(given.value, text=given.text)
         self._accept(owner, f"{owner.key}.{name}", table, given)
 
@@ -172,9 +164,7 @@ def _file_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")  # editors on Windows put a byte-order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            f"cannot read {what} {str(path)!r}: {reason}", code="config_file_unreadable"
-        ) from None
+        raise ConfigError(f"cannot read {what} {str(path)!r}: {reason}", code="config_file_unreadable") from None
 
 
 def _is_finite(value: object) -> bool:

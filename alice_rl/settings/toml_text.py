@@ -58,9 +58,7 @@ def statements(text: str) -> Iterator[Statement]:
             comment_above = False
         elif (commented := _COMMENTED_OUT.match(line)) and (parsed := _parsed(commented[1])):
             path = section + _single_path(parsed)
-            yield Statement(
-                ".".join(path), start, comment_above or _has_comment(commented[1], parsed), active=False
-            )
+            yield Statement(".".join(path), start, comment_above or _has_comment(commented[1], parsed), active=False)
             comment_above = False
         else:
             comment_above = line.strip().strip("#").strip() != ""
@@ -102,11 +100,7 @@ def write_value(value: object) -> str:
         case list() | tuple():
             return f"[{', '.join(map(write_value, value))}]"
         case Mapping():
-            pairs = (
-                f"{_write_key(name)} = {write_value(item)}"
-                for name, item in value.items()
-                if item is not None
-            )
+            pairs = (f"{_write_key(name)} = {write_value(item)}" for name, item in value.items() if item is not None)
             return f"{{{', '.join(pairs)}}}"
     raise TypeError(f"TOML has no value for {value!r}")
 

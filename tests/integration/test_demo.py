@@ -10,6 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import redis
+
+from tests.services import KafkaBroker
+
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "turns", "events", "seconds", "snapshots", "rejected", "reward", "route_precision", "tool_precision",
@@ -85,4 +89,20 @@ def test_an_unreachable_redis_ends_the_demo_with_advice(tmp_path: Path) -> None:
     assert demo.returncode == 3
     assert "redis://127.0.0.1:1/0" in err
     assert "worker's log is kept in" in err
+    assert children(tmp_path) == []
+
+
+def test_the_demo_leaves_other_peoples_servers_as_they_were(
+    tmp_path: Path, real_kafka: KafkaBroker, redis_url: str
+) -> None:
+    """On a given Kafka and Redis it learns as well, and takes its topics and keys away again."""
+    where = ("--kafka", real_kafka.bootstrap, "--redis", redis_url)
+    demo = start(tmp_path, "--turns", "1500", "--json", *where)
+    out, err = demo.communicate(timeout=100)
+    assert demo.returncode == 0, err
+    told = json.loads(out.splitlines()[-1])
+    assert (told["events"], told["rejected"]) == (3000, 0)
+    assert told["reward"]["learned"] > told["reward"]["uniform"]
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
     assert children(tmp_path) == []

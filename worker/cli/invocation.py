@@ -1,7 +1,8 @@
 """What every command is told: where the configuration is, what overrides it, how to print and how to log.
 
 The global options may stand before the command and after it. `command` adds them to a function's own parameters, and
-each level of the command line (`alice-rl`, `policy`, `list`) adds what it was given to the `Invocation` of the level above.
+each level of the command line (`alice-rl`, `policy`, `list`) adds what it was given to the `Invocation` of the level
+above.
 """
 
 from __future__ import annotations

@@ -119,8 +119,9 @@ def _check_lineage(snapshot: Snapshot, settings: Settings) -> None:
     ]
     reasons = [f"{slot}.arms" for slot in differing]
     reasons += ["features"] if manifest.features_fingerprint != lineage.features.fingerprint else []
+    where = ", ".join(reasons) or "reward bounds, join or buckets"
     raise SnapshotError(
-        f"the policy belongs to another lineage: it differs in {', '.join(reasons) or 'reward bounds, join or buckets'}",
+        f"the policy belongs to another lineage: it differs in {where}",
         code="lineage_mismatch",
         hint="import it with the configuration that it was learned under",
     )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import aiokafka.client
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -79,8 +80,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """What aiokafka logs meanwhile, in place of logging it: there alone it tells that a login was refused."""
-    logger, told = logging.getLogger("aiokafka"), _Listener()
+    """What aiokafka's client logs meanwhile, in place of logging it: there alone it tells that a login was refused."""
+    logger, told = aiokafka.client.log, _Listener()
     logger.addHandler(told)
     before, logger.propagate = logger.propagate, False
     try:

@@ -37,10 +37,10 @@ def worker(invocation: Invocation) -> None:
 
       alice-rl worker --set kafka.bootstrap_servers=kafka:9092 --set redis.url=redis://redis:6379/0
     """
+    loaded = invocation.load()
     from alice_rl.log import get_logger
     from worker.service import Worker
 
-    loaded = invocation.load()
     settings, logger = loaded.settings, get_logger(__name__)
     changed = sum(origin != "default" for origin in loaded.origins.values())
     logger.info("config.loaded", path=str(invocation.path or ""), policy=settings.policy.name, overrides=changed)

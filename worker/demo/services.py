@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
 
 import worker
 from alice_rl.errors import DependencyError
-from alice_rl.kafka import KafkaSettings
 from alice_rl.settings import load
 from alice_rl.snapshot.connection import connect, reaching
 from worker.demo.member import EMBEDDED_VARIABLE
+from worker.demo.topics import create_topics, delete_topics
 from worker.embedded.broker import EmbeddedBroker
 from worker.embedded.process import ServerProcess
 from worker.embedded.redis import EmbeddedRedis
@@ -148,8 +146,8 @@ class Services:
         self._flags |= {_ADDRESSES[name]: address for name, address in addresses.items()}
         self.settings = load(Settings, path=self._config, environ=os.environ, flags=self._flags).settings
         if self._given["kafka"] is not None:
-            asyncio.run(_create(self.settings.kafka, topics))
-            self._undo.callback(lambda: asyncio.run(_delete(self.settings.kafka, list(topics))))
+            asyncio.run(create_topics(self.settings.kafka, topics))
+            self._undo.callback(lambda: asyncio.run(delete_topics(self.settings.kafka, list(topics))))
         if self._given["redis"] is not None:
             self._undo.callback(self._forget_policy)
         self._start_workers()
@@ -174,29 +172,6 @@ class Services:
             for key in client.scan_iter(match=f"alice:{{{self._name}}}:*", count=1000):
                 client.delete(key)
             client.close()
-
-
-async def _create(settings: KafkaSettings, topics: Mapping[str, int]) -> None:
-    admin = AIOKafkaAdminClient(**settings.connection())
-    try:
-        await admin.start()
-        await admin.create_topics([NewTopic(name, partitions, -1) for name, partitions in topics.items()])
-    except (KafkaError, OSError) as error:
-        raise DependencyError(
-            f"cannot create the demo's topics on {settings.bootstrap_servers}: {error!r}",
-            code="kafka_unreachable",
-            hint="check --kafka, and that you may create topics there; without it, the demo brings its own broker",
-        ) from error
-    finally:
-        await admin.close()
-
-
-async def _delete(settings: KafkaSettings, topics: list[str]) -> None:
-    admin = AIOKafkaAdminClient(**settings.connection())
-    with contextlib.suppress(KafkaError, OSError):
-        await admin.start()
-        await admin.delete_topics(topics)
-    await admin.close()
 
 
 def _as_text(value: object) -> str:

@@ -89,7 +89,7 @@ class TestCard:
 
     def test_frequent_intents_come_first(self) -> None:
         """The intents that were seen most often head the list."""
-        turns = [choices.turns for choices in Card.of(pack(make_snapshot(7)), SETTINGS).choices]
+        turns = [choices.turns or 0.0 for choices in Card.of(pack(make_snapshot(7)), SETTINGS).choices]
         assert turns == sorted(turns, reverse=True)
 
     def test_a_policy_that_knows_no_intent_has_a_card(self) -> None:
