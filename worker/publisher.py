@@ -73,7 +73,8 @@ class Publisher:
             if record is not None:
                 taught[partition] = Taught.of(restored(self._lineage, record))
         offsets = {partition: part.next for partition, part in taught.items()}
-        if offsets != self._offsets:
+        enough = sum(part.episodes for part in taught.values()) >= self._settings.worker.episodes_min
+        if enough and offsets != self._offsets:
             await self._publish(taught, offsets)
 
     async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int]) -> None:

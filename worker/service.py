@@ -12,6 +12,7 @@ import asyncio
 import gc
 import time
 from collections import Counter
+from collections.abc import Coroutine
 
 from alice_rl import __version__
 from alice_rl.errors import DependencyError
@@ -30,8 +31,8 @@ __all__ = ["Worker"]
 logger = get_logger(__name__)
 
 _RETRY_SECONDS = (0.2, 5.0)
-# What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is retried:
-# the sums are in memory, the log keeps the rest, and a worker that gives up would only have to read it again.
+# What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is
+# retried: the sums are in memory, the log keeps the rest, and a worker that gave up would only have to read it again.
 _FATAL = frozenset({"checkpoint_lost", "lineage_refused", "log_recreated", "log_truncated"})
 
 
@@ -88,6 +89,29 @@ class Worker:
             The lineage was declared with another structure.
         """
         started = time.monotonic()
+        try:
+            if await self._until_told(self._start()):
+                await self._loop()
+                await asyncio.wait_for(self._drain(), self.settings.worker.drain_timeout_seconds)
+        finally:
+            await self._close()
+            seconds = round(time.monotonic() - started, 3)
+            logger.info("worker.stopped", records_total=self.counts["records"], seconds=seconds)
+
+    async def _until_told(self, starting: Coroutine[None, None, None]) -> bool:
+        """Wait for the start, which may wait for Redis or Kafka; False when the worker was told to stop meanwhile."""
+        start, told = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((start, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if start.done():
+            start.result()
+            return True
+        start.cancel()
+        await asyncio.wait((start,))
+        return False
+
+    async def _start(self) -> None:
+        """Reach Redis and Kafka, and make sure that the lineage is ours to learn."""
         await self._store.wait_ready(self.settings.redis.start_timeout_seconds)
         name = self.settings.policy.lineage
         await self._store.declare_lineage(name, self._lineage.fingerprint, self._lineage.to_json())
@@ -105,13 +129,6 @@ class Worker:
             group=self.settings.kafka.group_id,
             instance=self.instance,
         )
-        try:
-            await self._loop()
-            await asyncio.wait_for(self._drain(), self.settings.worker.drain_timeout_seconds)
-        finally:
-            await self._close()
-            seconds = round(time.monotonic() - started, 3)
-            logger.info("worker.stopped", records_total=self.counts["records"], seconds=seconds)
 
     async def _loop(self) -> None:
         checkpoint_at = time.monotonic() + self.settings.worker.checkpoint_interval_seconds

@@ -68,6 +68,14 @@ class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     publish_interval_seconds: Annotated[
         float, Meta(ge=0.05, le=3600, description="how often a new policy is published, when something was learned")
     ] = 1.0
+    episodes_min: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000_000,
+            description="episodes before the first policy is published; until then the rules decide",
+        ),
+    ] = 5
     heartbeat_interval_seconds: Annotated[
         float, Meta(ge=0.1, le=3600, description="how often worker.heartbeat is logged")
     ] = 10.0

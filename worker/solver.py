@@ -99,7 +99,12 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
         exploration=Exploration.of(settings.route, settings.tool, settings.cache),
         max_share=settings.quotas.max_share,
         guardian=settings.guardian,
-        counts={"episodes": sum(part.episodes for part in taught.values())},
+        counts={
+            "episodes": sum(part.episodes for part in taught.values()),
+            **_turns("route", lineage.arms.route, ridge.n),
+            **_turns("tool", lineage.arms.tool, counts.sum(axis=(0, 2))),
+            **_turns("cache", lineage.arms.cache, n.sum(axis=0)),
+        },
         moments_digest=digest({str(partition): part.digest for partition, part in taught.items()}),
         mean_reward={
             "route": _means(lineage.arms.route, ridge.B[:, 0] / UNIT @ (weights / STEPS), ridge.n),
@@ -152,3 +157,8 @@ def _tally(weighed: Iterable[tuple[Sums, float]], slot: str, empty: Tally) -> tu
 def _means(arms: tuple[str, ...], total: FloatArray, n: FloatArray) -> dict[str, float]:
     """What each arm has brought per turn: reward, or for a tool its success rate; an arm without turns is left out."""
     return {arm: float(t / m) for arm, t, m in zip(arms, total, n, strict=True) if m > 0}
+
+
+def _turns(slot: str, arms: tuple[str, ...], n: FloatArray) -> dict[str, int]:
+    """The turns behind each arm, weighed by their age and rounded."""
+    return {f"{slot}.{arm}": round(float(m)) for arm, m in zip(arms, n, strict=True)}

@@ -12,13 +12,14 @@ from aiokafka import AIOKafkaConsumer
 from alice_rl.errors import ConfigError, DependencyError
 from alice_rl.kafka import KafkaSettings
 from alice_rl.slots import ToolSettings
+from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.store import Store
 from tests.integration.conftest import MakeSettings
 from tests.logs import records, turn, turns
 from tests.streams import eventually, folded, produce, running, shard_digests, unbroken_digests
 from worker.service import Worker
-from worker.settings import SnapshotSettings
+from worker.settings import SnapshotSettings, WorkerSettings
 
 
 async def test_learns_publishes_and_drains(make_settings: MakeSettings) -> None:
@@ -117,3 +118,30 @@ async def test_snapshots_are_signed(make_settings: MakeSettings) -> None:
     await store.close()
     assert blob is not None
     assert unpack(blob, b"s3cret").manifest.policy == "alice"
+
+
+async def test_a_start_that_waits_can_be_stopped(make_settings: MakeSettings) -> None:
+    """A worker that waits for Redis ends when it is told to, and not when Redis comes."""
+    settings = make_settings(partitions=1, redis=RedisSettings(url="redis://127.0.0.1:1/0", start_timeout_seconds=600))
+    worker = Worker(settings)
+    task = asyncio.create_task(worker.run())
+    await asyncio.sleep(0)
+    worker.stop()
+    await asyncio.wait_for(task, 10)
+
+
+async def test_nothing_is_published_before_enough_was_learned(make_settings: MakeSettings) -> None:
+    """Until there are enough episodes no policy replaces the rules."""
+    settings = make_settings(partitions=1, worker=WorkerSettings(0.1, 0.1, episodes_min=30))
+    await produce(settings.kafka, turns(20))
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 20)
+        await produce(settings.kafka, turns(30, seed=2))
+        await eventually(lambda: worker.publisher.version)
+    store = Store.from_settings(settings.redis)
+    head = await store.read_head()
+    blob = await store.get_snapshot(1)
+    await store.close()
+    assert blob is not None
+    assert head.live is not None
+    assert unpack(blob).manifest.counts["episodes"] >= 30

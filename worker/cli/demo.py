@@ -41,7 +41,7 @@ def demo(
 
     On your own Kafka and Redis the demo keeps to a topic and a policy of its own and removes both in the end.
 
-    Examples:
+    For example:
 
       alice-rl demo
 

@@ -67,7 +67,7 @@ def simulate(
     To a file the same seed writes the same bytes, unless the policy is the one in Redis. To Kafka, event time is the
     clock's: at a rate of R a simulated second takes as long as one of ours.
 
-    Examples:
+    For example:
 
       alice-rl simulate
 

@@ -69,8 +69,8 @@ class Services:
         workers: int = 1,
     ) -> None:
         self._name = f"alice-demo-{uuid.uuid4().hex[:8]}"
-        self._flags = {"policy.name": self._name, "kafka.topic": self._name, "kafka.group_id": self._name, **flags}
-        self._flags |= {"kafka.dead_letter_topic": f"{self._name}.dead"}
+        own = ("policy.name", "kafka.topic", "kafka.group_id")
+        self._flags = {**flags, **dict.fromkeys(own, self._name), "kafka.dead_letter_topic": f"{self._name}.dead"}
         self._given = {"kafka": kafka, "redis": redis}
         self._config = config.absolute() if config is not None else None
         self._partitions = partitions

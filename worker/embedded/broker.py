@@ -29,9 +29,7 @@ INSTALL_HINT = "pip install 'alice-rl[demo]', or configure kafka.bootstrap_serve
 
 RD_KAFKA_PRODUCER = 0
 LOG_ERROR = b"3"  # syslog levels: the library's notice that its own client has no broker is of no use here
-GROUP_INITIAL_REBALANCE_DELAY_MS = (
-    100  # how long a new group waits for more members; the library's default is 3 s
-)
+GROUP_INITIAL_REBALANCE_DELAY_MS = 100  # how long a new group waits for more members; the library's default is 3 s
 
 # name -> (result type, argument types), as declared in rdkafka.h and rdkafka_mock.h
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
@@ -116,9 +114,7 @@ class EmbeddedBroker:
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, 1)
         if not self._cluster:
             raise DependencyError("librdkafka could not start its mock cluster")
-        library.rd_kafka_mock_group_initial_rebalance_delay_ms(
-            self._cluster, GROUP_INITIAL_REBALANCE_DELAY_MS
-        )
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, GROUP_INITIAL_REBALANCE_DELAY_MS)
         self.bootstrap = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         for name, partitions in topics.items():
             self.create_topic(name, partitions)
@@ -139,15 +135,11 @@ class EmbeddedBroker:
 
     def set_down(self) -> None:
         """Take the broker off the network: connections break and new ones are refused; the data stays."""
-        self._check(
-            self._running().rd_kafka_mock_broker_set_down(self._cluster, -1), "cannot take the broker down"
-        )
+        self._check(self._running().rd_kafka_mock_broker_set_down(self._cluster, -1), "cannot take the broker down")
 
     def set_up(self) -> None:
         """Put the broker back."""
-        self._check(
-            self._running().rd_kafka_mock_broker_set_up(self._cluster, -1), "cannot bring the broker up"
-        )
+        self._check(self._running().rd_kafka_mock_broker_set_up(self._cluster, -1), "cannot bring the broker up")
 
     def stop(self) -> None:
         """Stop the cluster and drop its data; calling it twice is fine."""

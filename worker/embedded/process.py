@@ -77,9 +77,7 @@ class _Spawner:
     def spawn(self, start: Start) -> subprocess.Popen[bytes]:
         """Run `start` on the long-lived thread and hand back the process it made."""
         with self._lock:
-            if (
-                self._thread is None or not self._thread.is_alive()
-            ):  # not alive: we are a fork of the first owner
+            if self._thread is None or not self._thread.is_alive():  # not alive: we are a fork of the first owner
                 self._thread = threading.Thread(target=self._run, name="spawner", daemon=True)
                 self._thread.start()
         made: Future[subprocess.Popen[bytes]] = Future()
@@ -165,9 +163,7 @@ class ServerProcess:
                 raise DependencyError(f"{self.argv[0]} ended while starting:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise DependencyError(
-                    f"{self.argv[0]} was not ready within {timeout_seconds:g} s:\n{self.log_tail()}"
-                )
+                raise DependencyError(f"{self.argv[0]} was not ready within {timeout_seconds:g} s:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:

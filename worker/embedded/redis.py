@@ -139,9 +139,7 @@ def _imitation() -> socketserver.ThreadingTCPServer:
     try:
         from fakeredis import TcpFakeServer
     except ImportError as error:
-        raise DependencyError(
-            "no Redis to embed: no redis-server and no fakeredis", hint=INSTALL_HINT
-        ) from error
+        raise DependencyError("no Redis to embed: no redis-server and no fakeredis", hint=INSTALL_HINT) from error
     server = TcpFakeServer(("127.0.0.1", 0))
     server.daemon_threads = True  # an idle client must not keep the process from ending
 

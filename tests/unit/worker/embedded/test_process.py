@@ -101,3 +101,15 @@ def test_a_missing_program_is_an_operating_error(tmp_path: Path) -> None:
     process.start()
     with pytest.raises(DependencyError, match="absent"):
         process.wait_ready(lambda: False, 10.0)
+
+
+def test_variables_are_set_beside_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process sees what it is given and what we have, and the given one wins."""
+    monkeypatch.setenv("ALICE_OURS", "ours")
+    monkeypatch.setenv("ALICE_BOTH", "ours")
+    code = "import os; print(os.environ['ALICE_OURS'], os.environ['ALICE_BOTH'], 'up', flush=True)"
+    process = ServerProcess([sys.executable, "-c", code], tmp_path / "server.log", {"ALICE_BOTH": "given"})
+    process.start()
+    process.wait_ready(lambda: "up" in process.log_tail(), 10.0)
+    assert process.log_tail() == "ours given up"
+    process.kill()
