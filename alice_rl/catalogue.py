@@ -75,11 +75,10 @@ _WORKER = (
     _quiet("worker.drained", "info", "partitions seconds"),
     _quiet("worker.stopped", "info", "reason records_total seconds"),
     _alert(
-        "worker.stalled",
+        "worker.failed",
         "error",
-        "seconds partitions lag_records",
-        "Records wait but none is read: look at the broker's and the worker's logs, then restart the "
-        "worker; it resumes exactly.",
+        "code error hint",
+        "The worker gave up on something that needs a person: the hint says what to do; then start it again.",
     ),
     _alert(
         "worker.crashed",
@@ -106,25 +105,6 @@ _PARTITIONS = (
         "partition epoch owner reason",
         "Another worker took the partition; this one reloads. Many in a row: two deployments "
         "share one policy, or pauses exceed the session timeout.",
-    ),
-    _alert(
-        "partition.truncated",
-        "error",
-        "partition next log_start records_lost",
-        "The log no longer holds the next offset: raise the topic's retention and decide whether to go "
-        "on with the gap.",
-    ),
-    _alert(
-        "partition.mismatched",
-        "error",
-        "partition next reason",
-        "The topic is not the one that the checkpoint was made from (recreated?): start a new lineage and replay.",
-    ),
-    _alert(
-        "record.skipped",
-        "warning",
-        "partition offset",
-        "An offset on the skip list was passed over: mend its cause, then replay into a new lineage.",
     ),
     _quiet("checkpoint.written", "debug", "partitions bytes seconds"),
     _alert(
@@ -155,7 +135,6 @@ _EVENTS = (
         "reason dropped_total",
         "The orchestrator's telemetry did not reach Kafka, so it teaches nothing: check brokers and topic.",
     ),
-    _quiet("dead_letter.sent", "debug", "topic partition offset reason"),
     _alert(
         "dead_letter.failed",
         "warning",
@@ -177,7 +156,7 @@ _EVENTS = (
     _watch(
         "vocabulary.overflowed",
         "warning",
-        "vocabulary value values_max",
+        "partition values_max",
         "A field takes more distinct values than are kept apart, and the rest share one: look for an id that "
         "is sent as a category.",
     ),
@@ -192,13 +171,6 @@ _SNAPSHOTS = (
         "Another publisher was first, or the lineage is not active: normal in a rollout, else look for "
         "a second deployment.",
     ),
-    _alert(
-        "snapshot.publish_failed",
-        "warning",
-        "version error attempts retry_seconds",
-        "Clients keep the last policy, which grows old: check that Redis is up and has memory.",
-    ),
-    _quiet("snapshot.loaded", "info", "source version digest seconds"),
     _quiet("snapshot.adopted", "info", "version digest previous canary_version canary_share seq seconds"),
     _alert(
         "snapshot.refused",
@@ -243,7 +215,6 @@ _DEPENDENCIES = (
         "Nothing is learned until it is back: check the brokers' address, the network and the "
         "credentials; run `alice-rl doctor`.",
     ),
-    _quiet("kafka.recovered", "info", "servers seconds attempts"),
     _alert(
         "redis.unreachable",
         "warning",
@@ -263,31 +234,9 @@ _DEPENDENCIES = (
         "Make sure by hand that its maxmemory-policy is noeviction, or allow INFO to this user.",
     ),
     _quiet("redis.recovered", "info", "address seconds attempts"),
-    _quiet("lineage.created", "info", "lineage policy fingerprint parent reason"),
-    _alert(
-        "lineage.refused",
-        "error",
-        "lineage policy fingerprint reason",
-        "The configuration differs from the one that the sums were made with: restore it, or replay "
-        "into a new lineage.",
-    ),
 )
 
-_SIMULATION = (
-    _quiet("service.embedded", "info", "service implementation address"),
-    _quiet("demo.started", "info", "seed turns brokers address"),
-    _quiet("demo.finished", "info", "seed turns decisions snapshots seconds"),
-    _watch(
-        "demo.failed",
-        "error",
-        "step error",
-        "The demo's summary says which part failed; run `alice-rl doctor`.",
-    ),
-    _quiet("simulation.started", "info", "seed turns sink"),
-    _quiet("simulation.finished", "info", "seed turns reward_mean regret_mean seconds"),
-)
-
-_DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_DEPENDENCIES, *_SIMULATION)
+_DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_DEPENDENCIES)
 
 EVENTS: dict[str, LogEvent] = {event.name: event for event in _DECLARED}
 """Every declared event by its name."""

@@ -4,7 +4,7 @@
 
 Where a line goes, from the first that applies:
 
-1. `configure` was called (the command line does): stderr, as JSON lines, or in colours on a terminal. stdout
+1. `log_output.configure` was called (the command line does): stderr, as JSON lines, or in colours on a terminal. stdout
    is for results.
 2. The application has configured structlog itself: its own processors.
 3. Neither, as for an orchestrator that only imports the client: the standard library's logger `alice_rl`,
@@ -20,16 +20,13 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
-
-from alice_rl.errors import ConfigError
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["SECRET_MARK", "SecretText", "configure", "get_logger", "hide_passwords", "looks_secret", "redact"]
+__all__ = ["LEVELS", "SECRET_MARK", "Logger", "SecretText", "get_logger", "hide_passwords", "looks_secret", "redact"]
 
-Format = Literal["json", "console", "auto"]
 
 SECRET_MARK = "***"
 """What stands in place of a secret, wherever one would be shown."""
@@ -39,7 +36,8 @@ _SECRET_WORDS = frozenset({"credentials", "hmac", "key", "passphrase", "passwd",
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z0-9]*")
 _USERINFO = re.compile(r"(?<=://)[^\s\"',]*@")
 _PARAMETER = re.compile(r"(?i)([?&][\w.-]*(?:password|secret|token|key)=)[^&\s\"',]+")
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+"""Least levels by name, as the standard library numbers them."""
 _DEPTH_MAX = 4
 
 logging.getLogger(_LIBRARY).addHandler(logging.NullHandler())
@@ -107,50 +105,16 @@ def _redacted(key: str, value: object, depth: int) -> object:
     return "..." if isinstance(value, (Mapping, list, tuple)) else value
 
 
-def configure(format: Format = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Send the logs to stderr: JSON lines, or colours where a person is watching.
-
-    Parameters
-    ----------
-    format : {"auto", "json", "console"}
-        `auto` is console on a terminal and JSON elsewhere.
-    level : {"debug", "info", "warning", "error"}
-        What lies below is dropped before a line is put together.
-    stream : file, optional
-        In place of stderr.
-
-    Raises
-    ------
-    ConfigError
-        The format or the level is none of the above.
-
-    Notes
-    -----
-    Warnings of libraries (aiokafka's, say) become `library.logged` lines, so that stderr stays readable by
-    machine. Without `stream`, `sys.stderr` is looked up at each line, so it may be replaced later.
-    """
-    threshold = _LEVELS.get(level)
-    if threshold is None:
-        raise ConfigError(f"log level {level!r} is unknown", hint=f"use one of {', '.join(_LEVELS)}")
-    if format not in ("auto", "json", "console"):
-        raise ConfigError(f"log format {format!r} is unknown", hint="use one of auto, json, console")
-    from alice_rl.log_output import install  # with structlog, which an orchestrator may do without
-
-    console = format == "console" or (format == "auto" and (stream or sys.stderr).isatty())
-    install(console=console, threshold=threshold, stream=stream)
-    _Logger.configured += 1
-
-
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry `logger=name`; see the module's docstring for where they go."""
-    return cast("FilteringBoundLogger", _Logger(name))
+    return cast("FilteringBoundLogger", Logger(name))
 
 
-class _Logger:
+class Logger:
     """Finds, at each call, the logger that is in force; after `configure` that is one comparison."""
 
     __slots__ = ("_bound", "_made_at", "_name", "_plain")
-    configured = 0
+    configured = 0  # how often `log_output.configure` was called
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -165,13 +129,18 @@ class _Logger:
 
     def _current(self) -> Any:
         structlog = sys.modules.get("structlog")
-        if not _Logger.configured:
+        if not Logger.configured:
             theirs = structlog is not None and structlog.is_configured()
             return self._structured(structlog) if theirs else self._plain
-        if self._made_at != _Logger.configured:
+        if self._made_at != Logger.configured:
             self._bound = self._structured(structlog)
-            self._made_at = _Logger.configured
+            self._made_at = Logger.configured
         return self._bound
+
+    @classmethod
+    def reconfigured(cls) -> None:
+        """Make every logger look up structlog's configuration again."""
+        cls.configured += 1
 
     def _structured(self, structlog: Any) -> Any:
         return structlog.get_logger(self._name).bind(logger=self._name)
@@ -186,7 +155,7 @@ class _Plain:
         self._logger = logging.getLogger(name)
 
     def __getattr__(self, method: str) -> Any:
-        level = logging.ERROR if method == "exception" else _LEVELS.get(method)
+        level = logging.ERROR if method == "exception" else LEVELS.get(method)
         if level is None:
             raise AttributeError(method)
         return functools.partial(self._log, level, exc_info=method == "exception")

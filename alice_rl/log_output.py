@@ -10,30 +10,61 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from alice_rl.log import get_logger, redact
+from alice_rl.errors import ConfigError
+from alice_rl.log import LEVELS, Logger, get_logger, redact
 
-__all__ = ["install"]
+__all__ = ["Format", "configure"]
+
+Format = Literal["json", "console", "auto"]
 
 _FIRST_KEYS = ("timestamp", "level", "event", "logger")
 
 
-def install(*, console: bool, threshold: int, stream: TextIO | None) -> None:
-    """Send every line at or above the numeric level `threshold` to `stream`, or to whatever stderr is by then."""
+def configure(format: Format = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Send the logs to stderr: JSON lines, or colours where a person is watching.
+
+    Parameters
+    ----------
+    format : {"auto", "json", "console"}
+        `auto` is console on a terminal and JSON elsewhere.
+    level : {"debug", "info", "warning", "error"}
+        What lies below is dropped before a line is put together.
+    stream : file, optional
+        In place of stderr.
+
+    Raises
+    ------
+    ConfigError
+        The format or the level is none of the above.
+
+    Notes
+    -----
+    Warnings of libraries (aiokafka's, say) become `library.logged` lines, so that stderr stays readable by machine.
+    Without `stream`, `sys.stderr` is looked up at each line, so it may be replaced later.
+    """
+    threshold = LEVELS.get(level)
+    if threshold is None:
+        raise ConfigError(f"log level {level!r} is unknown", hint=f"use one of {', '.join(LEVELS)}")
+    if format not in ("auto", "json", "console"):
+        raise ConfigError(f"log format {format!r} is unknown", hint="use one of auto, json, console")
+    terminal = (stream or sys.stderr).isatty()
+    console = format == "console" or (format == "auto" and terminal)
     structlog.configure(
-        processors=[*_PROCESSORS, _console((stream or sys.stderr).isatty()) if console else _render_json],
+        processors=[*_PROCESSORS, _console(terminal) if console else _render_json],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=_factory(stream, as_text=console),
-        cache_logger_on_first_use=False,  # a logger caches by itself, and so a second installation reaches every one
+        cache_logger_on_first_use=False,  # a logger caches by itself, and so a second call reaches every one
     )
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _LibraryHandler)]
     root.addHandler(_LibraryHandler(logging.WARNING))
+    Logger.reconfigured()
 
 
 class _LibraryHandler(logging.Handler):

@@ -140,6 +140,11 @@ class Shard:
         return self._clock.state.high_ms
 
     @property
+    def names_overflowed(self) -> bool:
+        """Whether the log has brought more intents or query classes than may have rows of their own."""
+        return self._columnar.intents.overflowed or self._columnar.classes.overflowed
+
+    @property
     def open_episodes(self) -> int:
         """Ids that the join window holds."""
         return len(self._joiner)

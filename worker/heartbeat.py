@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alice_rl.log import get_logger
+from alice_rl.shard import Shard
 from worker.checkpoint import Holding
 from worker.consumer import Consumer
 from worker.publisher import Publisher
@@ -25,6 +26,8 @@ class Heartbeat:
         self._interval = interval_seconds
         self._last = time.monotonic()
         self._records = 0
+        self._counts: dict[int, Counter[str]] = {}
+        self._overflowed: set[int] = set()
 
     def beat_when_due(
         self, consumer: Consumer, holdings: Mapping[int, Holding], counts: Counter[str], publisher: Publisher
@@ -53,7 +56,29 @@ class Heartbeat:
             version=publisher.version,
             memory_bytes=resident_bytes(),
         )
+        for partition, shard in shards.items():
+            self._warn(partition, shard)
         self._last, self._records = time.monotonic(), counts["records"]
+
+    def _warn(self, partition: int, shard: Shard) -> None:
+        """Say which bounds a partition has reached since the last beat."""
+        before, now = self._counts.get(partition, Counter()), shard.counts
+        if now["clamped"] > before["clamped"]:
+            logger.warning(
+                "clock.jumped", partition=partition, watermark_ms=shard.watermark_ms, jumped_total=now["clamped"]
+            )
+        if now["shortened"] > before["shortened"]:
+            logger.warning(
+                "joiner.overflowed",
+                partition=partition,
+                open_decisions=shard.open_episodes,
+                open_decisions_max=shard.lineage.join.records_max,
+                dropped_total=now["shortened"],
+            )
+        if shard.names_overflowed and partition not in self._overflowed:
+            self._overflowed.add(partition)
+            logger.warning("vocabulary.overflowed", partition=partition, values_max=shard.lineage.names_max)
+        self._counts[partition] = Counter(now)
 
 
 def resident_bytes() -> int:

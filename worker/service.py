@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Coroutine
 
 from alice_rl import __version__
-from alice_rl.errors import DependencyError
+from alice_rl.errors import AliceError, DependencyError
 from alice_rl.log import get_logger
 from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Retention, Store
@@ -93,6 +93,9 @@ class Worker:
             if await self._until_told(self._start()):
                 await self._loop()
                 await asyncio.wait_for(self._drain(), self.settings.worker.drain_timeout_seconds)
+        except AliceError as error:
+            logger.error("worker.failed", code=error.code, error=error.message, hint=error.hint)
+            raise
         finally:
             await self._close()
             seconds = round(time.monotonic() - started, 3)
@@ -194,9 +197,11 @@ class Worker:
             holding = self.holdings.get(partition)
             if holding is None:
                 continue
-            before = holding.shard.next
-            rejected = holding.shard.feed(records)  # type: ignore[arg-type]
-            self.counts["records"] += len(records) if holding.shard.next > before else 0
+            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
+            rejected = shard.feed(records)  # type: ignore[arg-type]
+            if rebuilding and not shard.rebuilding:
+                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+            self.counts["records"] += len(records) if shard.next > before else 0
             self.counts["rejected"] += len(rejected)
             if rejected:
                 await self._dead_letters.send(partition, rejected)

@@ -123,7 +123,7 @@ def test_every_logger_is_silent_until_configured() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
-        if path != ROOT / "alice_rl" / "log.py"
+        if path.name not in ("log.py", "log_output.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("get_logger", "getLogger")
         if isinstance(node.value, ast.Name) and node.value.id in ("structlog", "logging")

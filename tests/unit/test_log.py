@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from alice_rl import log
+from alice_rl import log, log_output
 from alice_rl.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ from alice_rl.errors import ConfigError
 def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test begins with a process in which nobody has configured logs, and leaves it so."""
     structlog.reset_defaults()
-    monkeypatch.setattr(log._Logger, "configured", 0)
+    monkeypatch.setattr(log.Logger, "configured", 0)
     handlers = logging.getLogger().handlers[:]
     yield
     logging.getLogger().handlers[:] = handlers
@@ -69,7 +69,7 @@ class TestJson:
     def test_a_line_is_one_json_object(self) -> None:
         """A line begins with time, level, event and logger, then its fields."""
         stream = io.StringIO()
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=stream)
         log.get_logger("alice_rl.x").info("snapshot.published", version=7, seconds=0.5)
         (line,) = lines(stream)
         assert list(line) == ["timestamp", "level", "event", "logger", "version", "seconds"]
@@ -78,7 +78,7 @@ class TestJson:
 
     def test_lines_go_to_stderr(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Stdout is kept for results; stderr is looked up at each line, so that it may be replaced."""
-        log.configure("json")
+        log_output.configure("json")
         log.get_logger("alice_rl.x").info("a.b")
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -87,14 +87,14 @@ class TestJson:
     def test_auto_is_json_where_nobody_watches(self) -> None:
         """A stream that is no terminal gets JSON."""
         stream = io.StringIO()
-        log.configure("auto", stream=stream)
+        log_output.configure("auto", stream=stream)
         log.get_logger("alice_rl.x").info("a.b")
         assert lines(stream)[0]["event"] == "a.b"
 
     def test_what_json_lacks_is_written_all_the_same(self) -> None:
         """Huge integers, lone surrogates, objects and NaN never lose a line."""
         stream = io.StringIO()
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=stream)
         logger = log.get_logger("alice_rl.x")
         logger.info("a.b", huge=2**70)
         logger.info("a.b", text="\udc80")
@@ -104,7 +104,7 @@ class TestJson:
     def test_an_exception_is_text_without_passwords(self) -> None:
         """A traceback is one field; a URL in it, or in a field, loses its password."""
         stream = io.StringIO()
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=stream)
         try:
             raise ConnectionError("redis://me:s3cret@host:6379")
         except ConnectionError as error:
@@ -117,7 +117,7 @@ class TestJson:
     def test_context_variables_are_part_of_the_line(self) -> None:
         """What is bound for a task stands on each of its lines."""
         stream = io.StringIO()
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=stream)
         with structlog.contextvars.bound_contextvars(partition=3):
             log.get_logger("alice_rl.x").info("a.b")
         assert lines(stream)[0]["partition"] == 3
@@ -125,8 +125,8 @@ class TestJson:
     def test_warnings_of_libraries_become_lines(self) -> None:
         """A library's warning is one `library.logged` line, however often `configure` ran."""
         stream = io.StringIO()
-        log.configure("json", stream=io.StringIO())
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=io.StringIO())
+        log_output.configure("json", stream=stream)
         logging.getLogger("aiokafka.conn").warning("lost %s", "redis://u:pw@host")
         logging.getLogger("aiokafka.conn").info("chatter")
         (line,) = lines(stream)
@@ -143,10 +143,10 @@ class TestLevels:
         """Debug is off at the level info, and on at the level debug."""
         stream = io.StringIO()
         logger = log.get_logger("alice_rl.x")
-        log.configure("json", "info", stream=stream)
+        log_output.configure("json", "info", stream=stream)
         logger.debug("a.b")
         assert stream.getvalue() == ""
-        log.configure("json", "debug", stream=stream)
+        log_output.configure("json", "debug", stream=stream)
         logger.debug("a.b")
         assert len(lines(stream)) == 1
 
@@ -155,7 +155,7 @@ class TestLevels:
         logger = log.get_logger("alice_rl.x")
         first, second = io.StringIO(), io.StringIO()
         for stream in (first, second):
-            log.configure("json", stream=stream)
+            log_output.configure("json", stream=stream)
             logger.info("a.b")
         assert len(lines(first)) == len(lines(second)) == 1
 
@@ -163,12 +163,12 @@ class TestLevels:
     def test_unknown_words_are_refused(self, format: Any, level: str) -> None:
         """A format or a level that does not exist is a mistake in the configuration."""
         with pytest.raises(ConfigError, match="unknown"):
-            log.configure(format, level)
+            log_output.configure(format, level)
 
     def test_tests_may_capture_after_configuring(self) -> None:
         """Structlog's own capture works on configured loggers, and the configuration holds again after it."""
         stream = io.StringIO()
-        log.configure("json", stream=stream)
+        log_output.configure("json", stream=stream)
         logger = log.get_logger("alice_rl.x")
         logger.info("a.first")
         with structlog.testing.capture_logs() as seen:
@@ -182,7 +182,7 @@ class TestConsole:
     def test_a_person_reads_text(self) -> None:
         """The console format is text with the event and its fields, without colours off a terminal."""
         stream = io.StringIO()
-        log.configure("console", stream=stream)
+        log_output.configure("console", stream=stream)
         log.get_logger("alice_rl.x").info("snapshot.published", version=7, api_key="s3cret")
         text = stream.getvalue()
         assert "snapshot.published" in text
@@ -199,10 +199,10 @@ class TestConsole:
 
         monkeypatch.delenv("NO_COLOR", raising=False)
         coloured, plain = Terminal(), Terminal()
-        log.configure("auto", stream=coloured)
+        log_output.configure("auto", stream=coloured)
         log.get_logger("alice_rl.x").info("a.b")
         monkeypatch.setenv("NO_COLOR", "1")
-        log.configure("auto", stream=plain)
+        log_output.configure("auto", stream=plain)
         log.get_logger("alice_rl.x").info("a.b")
         assert "\x1b[" in coloured.getvalue()
         assert "\x1b[" not in plain.getvalue()

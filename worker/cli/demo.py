@@ -55,11 +55,11 @@ def demo(
         drift_at = turns // 2
     if drift_at is not None and drift_at >= turns:
         raise typer.BadParameter(f"the world cannot change at turn {drift_at} of {turns}", param_hint="--drift-at")
-    from alice_rl import log
+    from alice_rl import log_output
     from worker.demo.plan import Plan, flags_of
     from worker.demo.services import Services
 
-    log.configure(
+    log_output.configure(
         "auto", invocation.log_level or "error"
     )  # the view tells what happens; the worker has a log of its own
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -151,11 +151,11 @@ class Invocation:
         ------
         ConfigError
         """
-        from alice_rl import log
+        from alice_rl import log_output
         from worker.settings import load_settings
 
         loaded = load_settings(self.path, self.flags)
-        log.configure(loaded.settings.log.format, loaded.settings.log.level)
+        log_output.configure(loaded.settings.log.format, loaded.settings.log.level)
         return loaded
 
     def settings(self) -> Settings:

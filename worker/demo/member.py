@@ -12,7 +12,7 @@ import os
 import signal
 from pathlib import Path
 
-from alice_rl import log
+from alice_rl import log_output
 from worker.consumer import Consumer
 from worker.embedded.assignor import EmbeddedAssignor
 from worker.service import Worker
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path)
     loaded = load_settings(parser.parse_args().config).settings
-    log.configure(loaded.log.format, loaded.log.level)
+    log_output.configure(loaded.log.format, loaded.log.level)
     asyncio.run(_work(loaded))

@@ -95,8 +95,8 @@ class Services:
         for process in self._workers:
             process.kill()
         self._undo.close()
-        expected = kind is None or not issubclass(kind, Exception)
-        if expected or not self.log.exists():
+        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, OSError)
+        if not failed or not self.log.exists():  # OSError: the terminal was closed
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def check(self) -> None:

@@ -31,11 +31,11 @@ class Ran(NamedTuple):
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> Ran:
     """Run `alice-rl` with the arguments; the logs are configured again as they were."""
-    configured, handlers = log._Logger.configured, logging.getLogger().handlers[:]
+    configured, handlers = log.Logger.configured, logging.getLogger().handlers[:]
     try:
         done = CliRunner().invoke(app, [str(argument) for argument in arguments], env=env)
     finally:
-        log._Logger.configured = configured
+        log.Logger.configured = configured
         logging.getLogger().handlers[:] = handlers
         structlog.reset_defaults()
     if done.exception is not None and not isinstance(done.exception, SystemExit):
