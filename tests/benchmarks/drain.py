@@ -10,9 +10,9 @@ import gc
 import sys
 from time import perf_counter
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
-from tests.benchmarks.workload import PARTITIONS, SETTINGS
+from tests.benchmarks.workload import SETTINGS
 
 __all__ = ["drain"]
 
@@ -21,6 +21,7 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
     """Records per second, from the first records that arrive to the last; fetch settings as the worker's, CRC checked."""
     kafka = SETTINGS.kafka
     consumer = AIOKafkaConsumer(
+        topic,
         bootstrap_servers=bootstrap,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
@@ -28,9 +29,8 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
         max_partition_fetch_bytes=kafka.partition_fetch_bytes,
         check_crcs=True,
     )
-    await consumer.start()
+    await consumer.start()  # without a group, it is given every partition
     try:
-        consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
         gc.freeze()
         read, started = 0, 0.0
         while read < count:
