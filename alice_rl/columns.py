@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from alice_rl.episodes import Episode
-from alice_rl.events import Context
+from alice_rl.events import Context, SlotChoice
 from alice_rl.features import Design, Featuriser, query_class
 from alice_rl.lineage import Lineage
 from alice_rl.reward import COMPONENTS, components
@@ -19,6 +20,8 @@ from alice_rl.vocabulary import Vocabulary
 __all__ = ["Columnar", "Columns", "add"]
 
 IntArray = npt.NDArray[np.int64]
+_CONTEXT, _INTENT = attrgetter("context"), attrgetter("intent")
+_ROUTE, _TOOL, _CACHE = attrgetter("route"), attrgetter("tool"), attrgetter("cache")
 _HIT = COMPONENTS.index("cache_hit")
 _PAIRS = np.triu_indices(len(COMPONENTS))
 
@@ -63,11 +66,11 @@ class Columnar:
         self.intents = Vocabulary(lineage.names_max)
         self.classes = Vocabulary(lineage.names_max)
 
-    def admit(self, contexts: Iterable[Context]) -> None:
+    def admit(self, contexts: Sequence[Context]) -> None:
         """Take the names of newly read decisions into the vocabularies, in log order."""
-        contexts = list(contexts)
-        self.intents.admit([context.intent for context in contexts])
-        self.classes.admit(self._classes(contexts))
+        names = list(map(_INTENT, contexts))
+        self.intents.admit(names)
+        self.classes.admit(self._classes(names, contexts))
 
     def columns(self, episodes: Sequence[Episode]) -> Columns:
         """The arrays of a batch.
@@ -78,30 +81,32 @@ class Columnar:
         A turn that used no tool judges the arm it chose, "none" as a rule, by whether the turn succeeded.
         """
         decisions, times, outcomes = zip(*episodes, strict=True)
-        contexts = [d.context for d in decisions]
+        contexts = list(map(_CONTEXT, decisions))
+        names = list(map(_INTENT, contexts))
         y = components(outcomes, self.lineage.bounds)
         ran = np.ones(len(y), dtype=np.bool_) if self.lineage.hits_teach_all else y[:, _HIT] == 0
-        route, tool, cache = self._route, self._tool, self._cache
-        route_arm = np.array([-1 if (s := d.route) is None else route[s.arm] for d in decisions], dtype=np.int64)
-        tool_arm = np.array([-1 if (s := d.tool) is None else tool[s.arm] for d in decisions], dtype=np.int64)
-        cache_arm = np.array([-1 if (s := d.cache) is None else cache[s.arm] for d in decisions], dtype=np.int64)
         good = [o.success if (ok := o.tool_ok) is None else ok for o in outcomes]
         return Columns(
             np.array(times, dtype=np.int64),
             self._featuriser.design(contexts),
             y,
-            np.where(ran, route_arm, -1),
-            np.where(ran, tool_arm, -1),
-            cache_arm,
+            np.where(ran, _arms(self._route, map(_ROUTE, decisions)), -1),
+            np.where(ran, _arms(self._tool, map(_TOOL, decisions)), -1),
+            _arms(self._cache, map(_CACHE, decisions)),
             np.array(good, dtype=np.bool_),
-            self.intents.rows([context.intent for context in contexts]),
-            self.classes.rows(self._classes(contexts)),
+            self.intents.rows(names),
+            self.classes.rows(self._classes(names, contexts)),
         )
 
-    def _classes(self, contexts: list[Context]) -> list[str]:
+    def _classes(self, intents: list[str], contexts: Sequence[Context]) -> list[str]:
         if self.lineage.cache_class == ("intent",):
-            return [context.intent for context in contexts]
+            return intents
         return [query_class(context, self.lineage.cache_class) for context in contexts]
+
+
+def _arms(index: dict[str, int], slots: Iterable[SlotChoice | None]) -> IntArray:
+    """The arm of each slot by its number, -1 where the slot was not used; ndarray, shape (N,)."""
+    return np.array([-1 if slot is None else index[slot.arm] for slot in slots], dtype=np.int64)
 
 
 def add(sums: Sums, columns: Columns, rows: npt.NDArray[np.intp] | slice) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +56,8 @@ class JoinSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-class Episode(NamedTuple):
-    """A decision, when it was taken (event time, ms), and what became of it."""
-
-    decision: Decision | Turn
-    ts_ms: int
-    outcome: Outcome | TurnOutcome | MissingOutcome
+Episode = tuple[Decision | Turn, int, Outcome | TurnOutcome | MissingOutcome]
+"""A decision, when it was taken (event time, ms), and what became of it."""
 
 
 class _Entry:
@@ -69,7 +65,7 @@ class _Entry:
 
     __slots__ = ("decided_at", "ended_at", "open", "waiting")
 
-    def __init__(self, decided_at: int = -1, ended_at: int = -1) -> None:
+    def __init__(self, decided_at: int, ended_at: int) -> None:
         self.decided_at = decided_at
         self.ended_at = ended_at
         self.open: tuple[Decision | Turn, int] | None = None
@@ -93,7 +89,7 @@ class Joiner:
         self.settings = settings
         self.horizon_ms = settings.horizon_seconds * 1000
         self.counts: Counter[str] = Counter()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry | int] = {}  # an offset stands for a whole turn
         self._ids: deque[str] = deque()  # the window's records, in log order ...
         self._offsets: IntArray = np.empty(0, dtype=np.int64)
         self._now: IntArray = np.empty(0, dtype=np.int64)  # ... and the clock when each arrived
@@ -135,9 +131,9 @@ class Joiner:
             elif decision_id in entries:
                 self._decision(event, offset, ts, start)
                 self._outcome(decision_id, event.outcome, offset, start)
-            else:  # a whole turn of a new id: by far the most frequent case, so it is spelt out
-                entries[decision_id] = _Entry(offset, offset)
-                episodes.append(Episode(event, ts, event.outcome))
+            else:  # a whole turn of a new id: by far the most frequent case, so it is spelt out, and held as an offset
+                entries[decision_id] = offset
+                episodes.append((event, ts, event.outcome))
         self._ids.extend(ids)
         self._leave(int(np.searchsorted(self._offsets, starts[-1])), int(starts[-1]))
 
@@ -157,7 +153,7 @@ class Joiner:
         if entry.decided_at >= start:
             self.counts["duplicate"] += 1
         elif entry.waiting is not None:
-            self._episodes.append(Episode(decision, ts, entry.waiting))
+            self._episodes.append((decision, ts, entry.waiting))
         entry.open = None if ended else (decision, ts)
         entry.waiting = None
         entry.decided_at = offset
@@ -165,7 +161,7 @@ class Joiner:
     def _outcome(self, decision_id: str, outcome: Outcome | TurnOutcome, offset: int, start: int) -> None:
         entry = self._entry(decision_id, start)
         if entry.open is not None:
-            self._episodes.append(Episode(*entry.open, outcome))
+            self._episodes.append((*entry.open, outcome))
             entry.open = None
         elif entry.decided_at >= start:
             self.counts["duplicate"] += 1
@@ -176,18 +172,18 @@ class Joiner:
 
     def _entry(self, decision_id: str, start: int) -> _Entry:
         """The entry of an id, cleared of what has left the window."""
-        entry = self._entries.get(decision_id)
-        if entry is None:
-            entry = self._entries[decision_id] = _Entry()
-        else:
-            self._expire(entry, start)
+        held = self._entries.get(decision_id, -1)
+        if isinstance(held, _Entry):
+            self._expire(held, start)
+            return held
+        entry = self._entries[decision_id] = _Entry(held, held)
         return entry
 
     def _expire(self, entry: _Entry, start: int) -> None:
         if entry.decided_at < start and entry.open is not None:
             self.counts["missing"] += 1
             if self.settings.missing_outcome is not None:
-                self._episodes.append(Episode(*entry.open, self.settings.missing_outcome))
+                self._episodes.append((*entry.open, self.settings.missing_outcome))
             entry.open = None
         if entry.ended_at < start and entry.waiting is not None:
             self.counts["unmatched"] += 1
@@ -198,11 +194,13 @@ class Joiner:
         entries, popleft = self._entries, self._ids.popleft
         for _ in range(count):
             decision_id = popleft()
-            entry = entries.get(decision_id)
-            if entry is not None:
-                if entry.open is not None or entry.waiting is not None:
-                    self._expire(entry, start)
-                if entry.decided_at < start and entry.ended_at < start:
+            held = entries.get(decision_id, start)
+            if isinstance(held, int):
+                if held < start:
+                    del entries[decision_id]
+            else:
+                self._expire(held, start)
+                if held.decided_at < start and held.ended_at < start:
                     del entries[decision_id]
         if count:
             self._left_now = int(self._now[count - 1])

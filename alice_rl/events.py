@@ -9,6 +9,7 @@ record and a stable reason code; it never becomes an exception above `decode`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,12 +23,14 @@ __all__ = [
     "Context",
     "Decision",
     "Event",
+    "EventDecoder",
     "Outcome",
     "PolicyStamp",
     "SlotChoice",
     "Turn",
     "TurnOutcome",
     "decode",
+    "decoder",
     "encode",
 ]
 
@@ -159,13 +162,56 @@ class Turn(_Decided, frozen=True, gc=False, kw_only=True, tag_field="type", tag=
 
 Event = Decision | Outcome | Turn
 
-_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+EventDecoder = msgspec.json.Decoder[Event]
+_any_arms: EventDecoder = msgspec.json.Decoder(Event)
 encode = msgspec.json.Encoder().encode
 """Bytes of an event, as they go on the wire."""
 
 
-def decode(value: bytes | None) -> Event:
+def decoder(arms: Mapping[str, Sequence[str]]) -> EventDecoder:
+    """A decoder of events whose slots know their arms: any other name is refused while decoding.
+
+    Parameters
+    ----------
+    arms : mapping of str to sequence of str
+        The arms of `route`, `tool` and `cache`.
+
+    Notes
+    -----
+    Besides the check, this spares most of a record's allocations: a known name is not made anew but handed out.
+    """
+    slots = [(slot, _choice_of(names) | None, None) for slot, names in arms.items()]
+    options: dict[str, Any] = {"frozen": True, "gc": False, "tag_field": "type"}
+    decision = msgspec.defstruct("Decision", slots, bases=(Decision,), tag="decision", **options)
+    turn = msgspec.defstruct("Turn", slots, bases=(Turn,), tag="turn", kw_only=True, **options)
+    return msgspec.json.Decoder(decision | Outcome | turn)
+
+
+def _choice_of(names: Sequence[str]) -> Any:
+    """`SlotChoice` with arms out of `names` alone."""
+    arm: Any = Literal[tuple(names)]
+    available = Annotated[tuple[arm, ...], Meta(min_length=1, max_length=256)]
+    narrowed = [("arm", arm), ("available", available)]
+    kinds = {"p": Propensity | None, "p_live": Unit | None, "p_canary": Unit | None}
+    shared = [(name, kind, None) for name, kind in kinds.items()]
+    return msgspec.defstruct(
+        "SlotChoice",
+        [*narrowed, *shared],
+        namespace={"__module__": __name__},
+        frozen=True,
+        gc=False,
+        omit_defaults=True,
+    )
+
+
+def decode(value: bytes | None, by: EventDecoder = _any_arms) -> Event:
     """The event in one record's value.
+
+    Parameters
+    ----------
+    value : bytes or None
+    by : EventDecoder, optional
+        One that knows the arms; without, any names are arms.
 
     Raises
     ------
@@ -186,7 +232,7 @@ def decode(value: bytes | None) -> Event:
     if len(value) > EVENT_BYTES_MAX:
         raise EventError(f"{len(value)} bytes, at most {EVENT_BYTES_MAX} are read", code="too_large")
     try:
-        return _decoder.decode(value)
+        return by.decode(value)
     except msgspec.ValidationError as error:
         raise EventError(str(error), code=_reason(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -198,6 +244,7 @@ _BY_MESSAGE = (
     (re.compile(r"Number out of range"), "not_finite"),
     (re.compile(r"missing required field `type`|`\$\.type`"), "unknown_type"),
     (re.compile(r"missing required field"), "missing_field"),
+    (re.compile(r"Invalid enum value .* - at `\$\.(route|tool|cache)\."), "unknown_arm"),
     (re.compile(r"`\$\.(route|tool|cache)\.p(_live|_canary)?`"), "propensity_out_of_range"),
     (re.compile(r"[<>]=?|of length"), "out_of_range"),
 )

@@ -32,6 +32,7 @@ IntArray = npt.NDArray[np.int64]
 
 UNIT = 256  # steps per 1.0: x_int = 256 x
 CLIP = 16 * UNIT  # |x_int| <= 4096 = 2^12, which bounds every product the moments add up
+_CATEGORICALS = attrgetter("intent", "lang", "guardian_state")
 _STATIC_ROWS_MAX = 16_384  # distinct static parts kept; the table starts anew beyond it (it is a cache, not state)
 
 
@@ -57,7 +58,8 @@ class ContextLike(Protocol):
 class Design(NamedTuple):
     """The rows of a batch in factored form: `x_i = table[codes_i]`, plus `numerics_i` at the positions `columns`.
 
-    `table` ndarray, shape (U, d), float64 holding integers; `codes` (N,); `numerics` (N, q) int64; `columns` (q,).
+    `table` ndarray, shape (U, d), float64 holding integers, a row per combination of categoricals; `codes` (N,);
+    `numerics` (N, 2q) int64, the values and then the missing-indicators; `columns` (2q,).
     """
 
     table: npt.NDArray[np.float64]
@@ -102,6 +104,8 @@ class Featuriser:
         self._first_numeric = 1 + spec.feature_dim
         self.columns: IntArray = self._first_numeric + 2 * np.arange(len(spec.numerics), dtype=np.int64)
         self.columns.setflags(write=False)
+        self._values_of = [attrgetter(n.name) for n in spec.numerics]
+        self._design_columns = np.concatenate((self.columns, self.columns + 1))  # values, then missing-indicators
         self._codes: dict[tuple[str | None, ...], int] = {}
         self._table = np.zeros((64, spec.dim))
 
@@ -164,39 +168,37 @@ class Featuriser:
         """
         if len(self._codes) > _STATIC_ROWS_MAX:
             self._codes.clear()
-        columns = [[getattr(context, n.name) for context in contexts] for n in self.spec.numerics]
-        values = np.array(columns, dtype=np.float64).reshape(len(self.spec.numerics), len(contexts))
+        q = len(self.spec.numerics)
+        columns = [list(map(value_of, contexts)) for value_of in self._values_of]
+        values = np.array(columns, dtype=np.float64).reshape(q, len(contexts))  # an absent one is NaN
         missing = np.isnan(values)
-        numerics = np.zeros((len(contexts), len(self.spec.numerics)), dtype=np.int64)
-        for i, numeric in enumerate(self.spec.numerics):
+        steps = np.zeros((2 * q, len(contexts)), dtype=np.int64)
+        steps[q:] = UNIT * missing
+        for i, (numeric, levels) in enumerate(zip(self.spec.numerics, self._level_arrays, strict=True)):
             column = np.where(missing[i], 0.0, values[i]) * numeric.scale
-            levels = self._level_arrays[i]
             if levels is None:
-                numerics[:, i] = np.rint(np.clip(column, -16.0, 16.0) * UNIT)
+                steps[i] = np.rint(np.clip(column, -16.0, 16.0) * UNIT)
             else:
-                numerics[:, i] = np.searchsorted(levels, column, side="right")
-        numerics[missing.T] = 0
-        known, code = self._codes, self._code
-        keys = [
-            (c.intent, c.lang, c.guardian_state, mask) for c, mask in zip(contexts, self._masks(missing), strict=True)
-        ]
-        codes = np.array([known[key] if key in known else code(key) for key in keys], dtype=np.int64)
-        return Design(self._table, codes, numerics, self.columns)
+                steps[i] = np.searchsorted(levels, column, side="right")
+        codes = self._codes_of(contexts)  # may grow the table
+        return Design(self._table, codes, steps.T, self._design_columns)
 
-    def _masks(self, missing: npt.NDArray[np.bool_]) -> list[str]:
-        if not missing.any():
-            return ["0" * missing.shape[0]] * missing.shape[1]
-        powers = 1 << np.arange(missing.shape[0])[::-1]
-        packed, inverse = np.unique(powers @ missing, return_inverse=True)
-        masks = [format(mask, f"0{missing.shape[0]}b") for mask in packed.tolist()]
-        return [masks[i] for i in inverse.tolist()]
+    def _codes_of(self, contexts: Sequence[ContextLike]) -> IntArray:
+        """The row of each context's categoricals in the table; ndarray, shape (N,)."""
+        keys = list(map(_CATEGORICALS, contexts))
+        codes = list(map(self._codes.get, keys))
+        if None in codes:
+            codes = [self._code(key) for key in keys]
+        return np.array(codes, dtype=np.int64)
 
     def _code(self, key: tuple[str | None, ...]) -> int:
-        """Give a static part that is met for the first time its row in the table."""
-        code = self._codes[key] = len(self._codes)
-        if code == len(self._table):
-            self._table = np.concatenate((self._table, np.zeros_like(self._table)))
-        self._table[code] = self.static(key)
+        """The row of a static part in the table; one that is met for the first time is given the next."""
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = len(self._codes)
+            if code == len(self._table):
+                self._table = np.concatenate((self._table, np.zeros_like(self._table)))
+            self._table[code] = self.static((*key, ""))
         return code
 
 

@@ -6,17 +6,19 @@ reason code out of `alice_rl.events.REASONS`; the records beside it are learned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from alice_rl.errors import EventError
-from alice_rl.events import Decision, Event, Outcome, SlotChoice, Turn, decode
+from alice_rl.events import Decision, Event, Outcome, SlotChoice, Turn, decode, decoder
 from alice_rl.lineage import SLOTS, Arms
 
 __all__ = ["Intake", "Record", "Rejected", "Taken"]
 
 _CHOICES_MAX = 16_384
+_UNKNOWN_ARM = re.compile(r"Invalid enum value '(.*)' - at `\$\.(\w+)\.")
 
 
 class Record(Protocol):
@@ -58,64 +60,52 @@ class Intake:
 
     def __init__(self, arms: Arms) -> None:
         self._arms = {slot: getattr(arms, slot) for slot in SLOTS}
+        self._decoder = decoder(self._arms)
         # Choices that passed before: an assistant offers few distinct sets of arms, so that a check is one look-up.
-        self._route: set[tuple[str, tuple[str, ...]]] = set()
-        self._tool: set[tuple[str, tuple[str, ...]]] = set()
-        self._cache: set[tuple[str, tuple[str, ...]]] = set()
+        self._passed: set[tuple[str, tuple[str, ...]]] = set()
 
     def take(self, records: Sequence[Record]) -> Taken:
         """Events of the good records; the bad ones with their reasons."""
-        taken = Taken([], [], [])
+        taken, by, check = Taken([], [], []), self._decoder, self._check
         events, offsets = taken.events, taken.offsets
         for record in records:
             try:
-                event = decode(record.value)
+                event = decode(record.value, by)
                 if not isinstance(event, Outcome):
-                    self._check(event)
+                    check(event)
             except EventError as error:
-                taken.rejected.append(Rejected(record.offset, error.code, str(error), record.value))
+                taken.rejected.append(Rejected(record.offset, error.code, self._detail(error), record.value))
             else:
                 events.append(event)
                 offsets.append(record.offset)
         return taken
 
     def _check(self, decision: Decision | Turn) -> None:
-        drawn = decision.policy.stage != "fallback"
-        if (slot := decision.route) is not None:
-            if (slot.arm, slot.available) not in self._route:
-                self._learn_choice("route", slot, self._route)
-            if slot.p is None and drawn:
-                raise _no_propensity("route", decision)
-        if (slot := decision.tool) is not None:
-            if (slot.arm, slot.available) not in self._tool:
-                self._learn_choice("tool", slot, self._tool)
-            if slot.p is None and drawn:
-                raise _no_propensity("tool", decision)
-        if (slot := decision.cache) is not None:
-            if (slot.arm, slot.available) not in self._cache:
-                self._learn_choice("cache", slot, self._cache)
-            if slot.p is None and drawn:
-                raise _no_propensity("cache", decision)
+        drawn, passed = decision.policy.stage != "fallback", self._passed
+        for slot in (decision.route, decision.tool, decision.cache):
+            if slot is not None:
+                if (slot.arm, slot.available) not in passed:
+                    self._pass(slot)
+                if slot.p is None and drawn:
+                    raise EventError(
+                        f"arm {slot.arm!r} was drawn by a {decision.policy.stage} policy, but has no p",
+                        code="propensity_missing",
+                        hint="log the probability that decide() returned; it cannot be made up afterwards",
+                    )
 
-    def _learn_choice(self, name: str, slot: SlotChoice, known: set[tuple[str, tuple[str, ...]]]) -> None:
-        for arm in (slot.arm, *slot.available):
-            if arm not in self._arms[name]:
-                close = get_close_matches(arm, self._arms[name], n=1)
-                raise EventError(
-                    f"{name} arm {arm!r} is not in {name}.arms",
-                    code="unknown_arm",
-                    hint=f"did you mean {close[0]!r}?" if close else f"configured are {', '.join(self._arms[name])}",
-                )
+    def _pass(self, slot: SlotChoice) -> None:
         if slot.arm not in slot.available:
-            raise EventError(f"{name} arm {slot.arm!r} is not in its own 'available'", code="arm_unavailable")
-        if len(known) >= _CHOICES_MAX:
-            known.clear()
-        known.add((slot.arm, slot.available))
+            raise EventError(f"arm {slot.arm!r} is not in its own 'available'", code="arm_unavailable")
+        if len(self._passed) >= _CHOICES_MAX:
+            self._passed.clear()
+        self._passed.add((slot.arm, slot.available))
 
-
-def _no_propensity(slot: str, decision: Decision | Turn) -> EventError:
-    return EventError(
-        f"the {slot} was drawn by a {decision.policy.stage} policy, but has no p",
-        code="propensity_missing",
-        hint="log the probability that decide() returned; it cannot be made up afterwards",
-    )
+    def _detail(self, error: EventError) -> str:
+        """What is wrong, in words; an unknown arm with the nearest known one."""
+        found = _UNKNOWN_ARM.search(error.message) if error.code == "unknown_arm" else None
+        if found is None:
+            return str(error)
+        arm, slot = found.groups()
+        close = get_close_matches(arm, self._arms[slot], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"configured are {', '.join(self._arms[slot])}"
+        return f"{slot} arm {arm!r} is not in {slot}.arms ({hint})"

@@ -32,7 +32,7 @@ __all__ = ["Mark", "Shard", "ShardState"]
 
 IntArray = npt.NDArray[np.int64]
 
-_BATCH_RECORDS = 1024  # what is decoded at once: few enough to stay in the processor's cache until it is folded
+_BATCH_RECORDS = 512  # what is decoded at once: few enough to stay in the processor's cache until it is folded
 
 
 class Mark(Struct, frozen=True):
@@ -211,7 +211,7 @@ class Shard:
         if readings.late.any():
             self._joiner.counts["late"] += int(readings.late.sum())
             events, offsets, readings = _on_time(events, offsets, readings)
-        self._columnar.admit(event.context for event in events if not isinstance(event, Outcome))
+        self._columnar.admit([event.context for event in events if not isinstance(event, Outcome)])
         return self._joiner.join(events, offsets, readings)
 
     def _learn(self, episodes: Sequence[Episode]) -> None:

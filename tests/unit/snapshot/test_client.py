@@ -88,7 +88,7 @@ def accepted(decision: Decision, arms: Arms = ARMS) -> bool:
     value = msgspec.json.encode(decision.to_event())
     taken = Intake(arms).take([LogRecord(0, 0, value)])
     assert not taken.rejected, taken.rejected
-    return taken.events == [decision]
+    return [event.to_event() for event in taken.events] == [decision.to_event()]
 
 
 def choices(decision: Decision) -> list[SlotChoice]:
