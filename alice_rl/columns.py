@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -43,6 +44,26 @@ class Columns(NamedTuple):
     intents: list[str]
     classes: list[str]
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[Columns]) -> Columns:
+        """Several batches of one featuriser as one."""
+        if len(parts) == 1:
+            return parts[0]
+        designs = [part.design for part in parts]
+        design = Design(
+            designs[-1].table,  # which has grown out of those before it
+            np.concatenate([d.codes for d in designs]),
+            np.concatenate([d.numerics for d in designs]),
+            designs[-1].columns,
+        )
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+        intents, classes = (list(chain.from_iterable(getattr(part, name) for part in parts)) for name in _NAMES)
+        return cls(design=design, intents=intents, classes=classes, **joined)
+
+
+_ARRAYS = ("ts_ms", "y", "route", "tool", "cache", "tool_good")
+_NAMES = ("intents", "classes")
+
 
 class Columnar:
     """Turns episodes into columns for one lineage.
@@ -65,6 +86,10 @@ class Columnar:
         self._cache = {arm: k for k, arm in enumerate(lineage.arms.cache)}
         self.intents = Vocabulary(lineage.names_max)
         self.classes = Vocabulary(lineage.names_max)
+
+    def renew(self) -> None:
+        """To be called when no columns made before are still to be added."""
+        self._featuriser.renew()
 
     def admit(self, contexts: Sequence[Context]) -> None:
         """Take the names of newly read decisions into the vocabularies, in log order."""

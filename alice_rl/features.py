@@ -166,8 +166,6 @@ class Featuriser:
         The table of static parts outlives the batch: an assistant has some hundreds of them, so that a row costs one
         look-up.
         """
-        if len(self._codes) > _STATIC_ROWS_MAX:
-            self._codes.clear()
         q = len(self.spec.numerics)
         columns = [list(map(value_of, contexts)) for value_of in self._values_of]
         values = np.array(columns, dtype=np.float64).reshape(q, len(contexts))  # an absent one is NaN
@@ -182,6 +180,11 @@ class Featuriser:
                 steps[i] = np.searchsorted(levels, column, side="right")
         codes = self._codes_of(contexts)  # may grow the table
         return Design(self._table, codes, steps.T, self._design_columns)
+
+    def renew(self) -> None:
+        """Start the table of static parts anew if it has grown too long; designs made before must be used up."""
+        if len(self._codes) > _STATIC_ROWS_MAX:
+            self._codes.clear()
 
     def _codes_of(self, contexts: Sequence[ContextLike]) -> IntArray:
         """The row of each context's categoricals in the table; ndarray, shape (N,)."""

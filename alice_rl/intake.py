@@ -12,12 +12,11 @@ from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from alice_rl.errors import EventError
-from alice_rl.events import Decision, Event, Outcome, SlotChoice, Turn, decode, decoder
+from alice_rl.events import Decision, Event, Outcome, Turn, decode, decoder
 from alice_rl.lineage import SLOTS, Arms
 
 __all__ = ["Intake", "Record", "Rejected", "Taken"]
 
-_CHOICES_MAX = 16_384
 _UNKNOWN_ARM = re.compile(r"Invalid enum value '(.*)' - at `\$\.(\w+)\.")
 
 
@@ -61,44 +60,22 @@ class Intake:
     def __init__(self, arms: Arms) -> None:
         self._arms = {slot: getattr(arms, slot) for slot in SLOTS}
         self._decoder = decoder(self._arms)
-        # Choices that passed before: an assistant offers few distinct sets of arms, so that a check is one look-up.
-        self._passed: set[tuple[str, tuple[str, ...]]] = set()
 
     def take(self, records: Sequence[Record]) -> Taken:
         """Events of the good records; the bad ones with their reasons."""
-        taken, by, check = Taken([], [], []), self._decoder, self._check
+        taken, by = Taken([], [], []), self._decoder
         events, offsets = taken.events, taken.offsets
         for record in records:
             try:
                 event = decode(record.value, by)
                 if not isinstance(event, Outcome):
-                    check(event)
+                    _check(event)
             except EventError as error:
                 taken.rejected.append(Rejected(record.offset, error.code, self._detail(error), record.value))
             else:
                 events.append(event)
                 offsets.append(record.offset)
         return taken
-
-    def _check(self, decision: Decision | Turn) -> None:
-        drawn, passed = decision.policy.stage != "fallback", self._passed
-        for slot in (decision.route, decision.tool, decision.cache):
-            if slot is not None:
-                if (slot.arm, slot.available) not in passed:
-                    self._pass(slot)
-                if slot.p is None and drawn:
-                    raise EventError(
-                        f"arm {slot.arm!r} was drawn by a {decision.policy.stage} policy, but has no p",
-                        code="propensity_missing",
-                        hint="log the probability that decide() returned; it cannot be made up afterwards",
-                    )
-
-    def _pass(self, slot: SlotChoice) -> None:
-        if slot.arm not in slot.available:
-            raise EventError(f"arm {slot.arm!r} is not in its own 'available'", code="arm_unavailable")
-        if len(self._passed) >= _CHOICES_MAX:
-            self._passed.clear()
-        self._passed.add((slot.arm, slot.available))
 
     def _detail(self, error: EventError) -> str:
         """What is wrong, in words; an unknown arm with the nearest known one."""
@@ -109,3 +86,18 @@ class Intake:
         close = get_close_matches(arm, self._arms[slot], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"configured are {', '.join(self._arms[slot])}"
         return f"{slot} arm {arm!r} is not in {slot}.arms ({hint})"
+
+
+def _check(decision: Decision | Turn) -> None:
+    """Refuse a choice out of arms that it was not among, and one that was drawn with a probability it does not tell."""
+    drawn = decision.policy.stage != "fallback"
+    for slot in (decision.route, decision.tool, decision.cache):
+        if slot is not None:
+            if slot.arm not in slot.available:
+                raise EventError(f"arm {slot.arm!r} is not in its own 'available'", code="arm_unavailable")
+            if slot.p is None and drawn:
+                raise EventError(
+                    f"arm {slot.arm!r} was drawn by a {decision.policy.stage} policy, but has no p",
+                    code="propensity_missing",
+                    hint="log the probability that decide() returned; it cannot be made up afterwards",
+                )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from alice_rl.clock import Clock, ClockState, Readings
-from alice_rl.columns import Columnar, add
+from alice_rl.columns import Columnar, Columns, add
 from alice_rl.episodes import Episode, Joiner
 from alice_rl.errors import DependencyError
 from alice_rl.events import Event, Outcome
@@ -32,7 +32,7 @@ __all__ = ["Mark", "Shard", "ShardState"]
 
 IntArray = npt.NDArray[np.int64]
 
-_BATCH_RECORDS = 512  # what is decoded at once: few enough to stay in the processor's cache until it is folded
+_BATCH_RECORDS = 256  # what is decoded at once: few enough to stay in the processor's cache until it is folded
 
 
 class Mark(Struct, frozen=True):
@@ -163,12 +163,14 @@ class Shard:
             While rebuilding: the log does not hold the records that the checkpoint was made from.
         """
         rejected: list[Rejected] = []
+        learned: list[Columns] = []
+        self._columnar.renew()
         for part in self._parts(records):
             self._mark(part[0].offset)
             taken = self._intake.take(part)
             episodes = self._join(taken, part)
             if part[-1].offset >= self.next:
-                self._learn(episodes)
+                learned += self._columns(episodes)
                 self._count(len(part), taken, len(episodes))
                 rejected += taken.rejected
                 self.next = part[-1].offset + 1
@@ -181,6 +183,7 @@ class Shard:
                 )
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
+        self._learn(learned)
         return rejected
 
     def digest(self) -> str:
@@ -214,11 +217,15 @@ class Shard:
         self._columnar.admit([event.context for event in events if not isinstance(event, Outcome)])
         return self._joiner.join(events, offsets, readings)
 
-    def _learn(self, episodes: Sequence[Episode]) -> None:
-        """Add the episodes to the sums of their buckets."""
-        span_ms = self.lineage.bucket_seconds * 1000
+    def _columns(self, episodes: Sequence[Episode]) -> Iterator[Columns]:
+        """The episodes as columns, in pieces that one addition may have."""
         for at in range(0, len(episodes), ROWS_MAX):
-            columns = self._columnar.columns(episodes[at : at + ROWS_MAX])
+            yield self._columnar.columns(episodes[at : at + ROWS_MAX])
+
+    def _learn(self, learned: Sequence[Columns]) -> None:
+        """Add what a feed has taught to the sums of its buckets."""
+        span_ms = self.lineage.bucket_seconds * 1000
+        for columns in _joined(learned):
             for bucket, rows in bucket_rows(columns.ts_ms, self.high_ms, span_ms).items():
                 add(self._bucket(bucket), columns, rows)
         for fine, coarse in coarsen(self.buckets, self.high_ms, span_ms).items():
@@ -252,6 +259,18 @@ class Shard:
 
 def _fingerprint(record: Record) -> str:
     return f"{record.offset}:{record.timestamp}:{zlib.crc32(record.value or b''):08x}"
+
+
+def _joined(parts: Sequence[Columns]) -> Iterator[Columns]:
+    """The columns of a feed in as few additions as may be: what an addition costs hardly depends on its rows."""
+    at, rows = 0, 0
+    for end, part in enumerate(parts):
+        if rows + len(part.ts_ms) > ROWS_MAX:
+            yield Columns.concatenated(parts[at:end])
+            at, rows = end, 0
+        rows += len(part.ts_ms)
+    if rows:
+        yield Columns.concatenated(parts[at:])
 
 
 def _on_time(events: list[Event], offsets: IntArray, readings: Readings) -> tuple[list[Event], IntArray, Readings]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from alice_rl.events import Turn, decode
 from alice_rl.shard import Shard
+from alice_rl.snapshot.policy import Policy
 from tests.benchmarks import vw, workload
 from tests.benchmarks.timing import Contestant, Finding, Rates, interleave, rate_of
 
@@ -103,8 +104,6 @@ def measure_growth(*, quick: bool) -> tuple[list[Finding], Rates]:
 
 
 def _grown(size: str, turns: list[Turn], log: list[Any], structure: Any) -> dict[str, Contestant]:
-    from alice_rl.snapshot.policy import Policy
-
     policy = Policy(workload.snapshot(workload.fold(log, structure)))
     contexts = list(islice(cycle([turn.context for turn in turns[:2000]]), 10_000))
 
