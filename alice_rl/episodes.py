@@ -16,8 +16,9 @@ two windows of the log, and re-reading these after a restart rebuilds it without
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Annotated, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from alice_rl.events import Decision, Event, Outcome, Turn, TurnOutcome
 __all__ = ["Episode", "JoinSettings", "Joiner"]
 
 IntArray = npt.NDArray[np.int64]
+_ID, _OUTCOME = attrgetter("decision_id"), attrgetter("outcome")
 
 
 class MissingOutcome(Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,22 +122,28 @@ class Joiner:
         self._offsets = np.concatenate((self._offsets, offsets))
         self._now = np.concatenate((self._now, now))
         starts = self._starts(offsets, now)
-        ids = [event.decision_id for event in events]
-        entries, episodes = self._entries, self._episodes
-        rows = zip(events, ids, offsets.tolist(), times.tolist(), starts.tolist(), strict=True)
-        for event, decision_id, offset, ts, start in rows:
-            if isinstance(event, Outcome):
-                self._outcome(decision_id, event, offset, start)
-            elif isinstance(event, Decision):
-                self._decision(event, offset, ts, start)
-            elif decision_id in entries:
-                self._decision(event, offset, ts, start)
-                self._outcome(decision_id, event.outcome, offset, start)
-            else:  # a whole turn of a new id: by far the most frequent case, so it is spelt out, and held as an offset
-                entries[decision_id] = offset
-                episodes.append((event, ts, event.outcome))
+        ids = list(map(_ID, events))
+        if self._all_new_turns(events, ids):  # by far the most frequent case: nothing waits, and an offset says it all
+            self._entries.update(zip(ids, offsets.tolist(), strict=True))
+            self._episodes += zip(cast(Sequence[Turn], events), times.tolist(), map(_OUTCOME, events), strict=True)
+        else:
+            self._join_singly(zip(events, offsets.tolist(), times.tolist(), starts.tolist(), strict=True))
         self._ids.extend(ids)
         self._leave(int(np.searchsorted(self._offsets, starts[-1])), int(starts[-1]))
+
+    def _all_new_turns(self, events: Sequence[Event], ids: Sequence[str]) -> bool:
+        """Whether all events are whole turns, of as many ids that the window does not hold."""
+        whole = all(issubclass(kind, Turn) for kind in set(map(type, events)))
+        return whole and len(set(ids)) == len(ids) and self._entries.keys().isdisjoint(ids)
+
+    def _join_singly(self, rows: Iterable[tuple[Event, int, int, int]]) -> None:
+        for event, offset, ts, start in rows:
+            if isinstance(event, Outcome):
+                self._outcome(event.decision_id, event, offset, start)
+            else:
+                self._decision(event, offset, ts, start)
+                if isinstance(event, Turn):
+                    self._outcome(event.decision_id, event.outcome, offset, start)
 
     def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:
         """Where the window of each record begins, ndarray of offsets, shape (N,)."""

@@ -1,0 +1,1 @@
+"""The worker: Kafka in, checkpoints and policies out; and the command line, `alice-rl`."""

@@ -34,7 +34,7 @@ def restored(lineage: Lineage, record: ShardRecord) -> Shard:
 
 
 class Holding(NamedTuple):
-    """A partition that this worker holds: its shard, the fencing token, and the offset that Redis has (None: nothing)."""
+    """A partition of this worker: its shard, the fencing token, and the offset that Redis has (None: nothing)."""
 
     shard: Shard
     token: int

@@ -122,7 +122,7 @@ class Consumer:
             raise DependencyError(
                 f"topic {settings.topic!r} does not exist on {settings.bootstrap_servers}",
                 code="topic_missing",
-                hint=f"create it: kafka-topics.sh --create --topic {settings.topic} --partitions 6 --bootstrap-server ...",
+                hint=f"kafka-topics.sh --create --topic {settings.topic} --partitions 6 --bootstrap-server ...",
             )
         self._client.subscribe([settings.topic], listener=self._epoch)
 

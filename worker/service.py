@@ -199,7 +199,7 @@ class Worker:
             if holding is None:
                 continue
             shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            # In a thread, so that the group's heartbeats and the next records come in meanwhile; nobody else touches a shard.
+            # In a thread: heartbeats to the group and the next records come in meanwhile. Nobody else touches a shard.
             rejected = await asyncio.to_thread(shard.feed, records)
             if rebuilding and not shard.rebuilding:
                 logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)

@@ -1,4 +1,5 @@
 """Measurements beside the peers, in one run: `make bench`, or `python -m tests.benchmarks --help`.
 
-The machine is never quiet, so contestants take turns (A B A B ...) and what is reported is the median of the ratios of their rates.
+The machine is never quiet, so contestants take turns (A B A B ...), and what is reported is the
+median of the ratios of their rates.
 """

@@ -1,4 +1,4 @@
-"""A prepared topic: events in batches as a busy producer writes them, spread over the partitions by their key."""
+"""A prepared topic: events in batches as `alice_rl.telemetry` writes them under load, spread by their key."""
 
 from __future__ import annotations
 
@@ -12,35 +12,32 @@ from aiokafka.partitioner import murmur2
 from alice_rl.events import Decision, Outcome, Turn, encode
 from tests.benchmarks.workload import PARTITIONS
 
-__all__ = ["BATCH_BYTES", "COMPRESSION", "fill"]
+__all__ = ["BATCH_BYTES", "fill"]
 
-BATCH_BYTES = 64 * 1024  # before compression
-COMPRESSION = "lz4"
+BATCH_BYTES = 16 * 1024
+"""Of a batch before compression: aiokafka's default."""
 
 _CHUNK = 4000  # events that are encoded before their batches are sent
 
 
-async def fill(bootstrap: str, topic: str, events: Iterable[Turn | Decision | Outcome]) -> int:
-    """Write all events in their order; the bytes of their values."""
+async def fill(bootstrap: str, topic: str, events: Iterable[Turn | Decision | Outcome], compression: str) -> None:
+    """Write all events in their order."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, compression_type=COMPRESSION, max_batch_size=BATCH_BYTES, max_request_size=4 << 20
+        bootstrap_servers=bootstrap, compression_type=compression, max_batch_size=BATCH_BYTES, max_request_size=4 << 20
     )
     await producer.start()
-    size = 0
     stream = iter(events)
     writers = [_Writer(producer, topic, partition) for partition in range(PARTITIONS)]
     try:
         while chunk := list(islice(stream, _CHUNK)):
             for event in chunk:
                 key, value = event.decision_id.encode(), encode(event)
-                size += len(value)
                 await writers[(murmur2(key) & 0x7FFFFFFF) % PARTITIONS].append(key, value, event.ts_ms)
         for writer in writers:
             await writer.send()
         await producer.flush()
     finally:
         await producer.stop()
-    return size
 
 
 class _Writer:

@@ -24,8 +24,11 @@ from tests.benchmarks.timing import Contestant, Finding, Rates, interleave, rate
 
 __all__ = ["MABWISER", "RIVER", "measure_deciding"]
 
-MABWISER = "MAB(arms, LearningPolicy.LinUCB(alpha=0.5)), x by this project's featuriser (73 numbers, hashes cached); no probability comes back"
-RIVER = "bandit.LinUCBDisjoint(), x as a dict of the one-hot names and the numerics; no probability comes back"
+MABWISER = "MAB(arms, LearningPolicy.LinUCB(alpha=0.5))"
+"""`x` is made by this project's featuriser, with its hashes kept."""
+
+RIVER = "bandit.LinUCBDisjoint()"
+"""`x` is a dict of one-hot names and the numerics."""
 
 _REWARD = RewardSettings()
 _RIVER_SHARE = 20  # of the contexts: a prediction takes some hundred times as long
@@ -41,7 +44,9 @@ def measure_deciding(*, quick: bool) -> tuple[list[Finding], Rates]:
     policy, client = Policy(learned), PolicyClient.from_snapshot(learned)
     contestants: dict[str, Contestant] = {
         "route": _over(contexts, lambda context: policy.route(context, random())),
-        "decide": rate_of(lambda: [client.decide(c, tools) for c, tools in zip(contexts, offers, strict=True)], len(contexts)),
+        "decide": rate_of(
+            lambda: [client.decide(c, tools) for c, tools in zip(contexts, offers, strict=True)], len(contexts)
+        ),
         "MABWiser": _over(contexts[::_MAB_SHARE], _mabwiser(turns[:3000])),
         "river": _over(contexts[::_RIVER_SHARE], _river(turns[:200])),
     }
@@ -53,10 +58,27 @@ def measure_deciding(*, quick: bool) -> tuple[list[Finding], Rates]:
     adf, fixed = (rates.fastest(*[f"{b.name}, {kind}" for b in vw.BINDINGS]) for kind in ("adf", "fixed"))
     section = "Deciding, from a dict"
     return [
-        Finding(section, "route with its probability / VW predict", rates.ratio("route", adf), ">= 1.2", "decide_route_vs_vw_predict"),
-        Finding(section, "whole decide(), three slots / VW predict, the route alone", rates.ratio("decide", adf), ">= 0.5", "decide_all_vs_vw_predict"),
+        Finding(
+            section,
+            "route with its probability / VW predict",
+            rates.ratio("route", adf),
+            ">= 1.2",
+            "decide_route_vs_vw_predict",
+        ),
+        Finding(
+            section,
+            "whole decide(), three slots / VW predict, the route alone",
+            rates.ratio("decide", adf),
+            ">= 0.5",
+            "decide_all_vs_vw_predict",
+        ),
         Finding(section, "route / VW predict with a fixed set of arms (one line)", rates.ratio("route", fixed)),
-        Finding(section, "route / MABWiser predict (LinUCB)", rates.ratio("route", "MABWiser"), key="decide_route_vs_mabwiser"),
+        Finding(
+            section,
+            "route / MABWiser predict (LinUCB)",
+            rates.ratio("route", "MABWiser"),
+            key="decide_route_vs_mabwiser",
+        ),
         Finding(section, "route / river pull (LinUCBDisjoint)", rates.ratio("route", "river")),
     ], rates
 
@@ -113,9 +135,11 @@ def _river(turns: list[Turn]) -> Callable[[dict[str, Any]], object]:
     for turn in turns:
         if turn.route:
             bandit.update(turn.route.arm, _named(_wire(turn.context)), reward(turn.outcome, _REWARD))
-    return lambda context: bandit.pull(ROUTES, _named(context))
+    return lambda context: bandit.pull(list(ROUTES), _named(context))
 
 
 def _named(context: dict[str, Any]) -> dict[str, float]:
     """A context as river takes it: one-hot names and numbers."""
-    return {f"{k}={v}" if isinstance(v, str) else k: 1.0 if isinstance(v, str) else float(v) for k, v in context.items()}
+    return {
+        f"{k}={v}" if isinstance(v, str) else k: 1.0 if isinstance(v, str) else float(v) for k, v in context.items()
+    }

@@ -18,7 +18,7 @@ __all__ = ["drain"]
 
 
 async def drain(bootstrap: str, topic: str, count: int) -> float:
-    """Records per second, from the first records that arrive to the last; fetch settings as the worker's, CRC checked."""
+    """Records per second, from the first that arrive to the last; fetch settings as the worker's, CRC checked."""
     kafka = SETTINGS.kafka
     consumer = AIOKafkaConsumer(
         topic,

@@ -12,7 +12,7 @@ from alice_rl.snapshot.policy import Policy
 from tests.benchmarks import vw, workload
 from tests.benchmarks.timing import Contestant, Finding, Rates, interleave, rate_of
 
-__all__ = ["SLOTS_TAUGHT", "measure_growth", "measure_learning", "vw_loop"]
+__all__ = ["SLOTS_TAUGHT", "measure_growth", "measure_learning", "vw_loop", "vw_text_loop"]
 
 SLOTS_TAUGHT = ("route", "tool", "cache")
 _PARSED_TURNS = 3000  # a parsed example is some kilobytes; the loop goes over them again
@@ -36,7 +36,8 @@ def vw_loop(binding: Any, turns: list[Turn], slots: tuple[str, ...] = SLOTS_TAUG
     return rate_of(learn, len(turns) * rounds)
 
 
-def _vw_text_loop(binding: Any, turns: list[Turn]) -> Contestant:
+def vw_text_loop(binding: Any, turns: list[Turn]) -> Contestant:
+    """VW's learning loop with the parsing of its text format in it."""
     workspaces = {slot: binding(vw.OPTIONS[slot]) for slot in SLOTS_TAUGHT}
     steps = [(workspaces[slot].learn_text, lines) for turn in turns for slot, lines in vw.taught_lines(turn).items()]
 
@@ -59,13 +60,22 @@ def measure_learning(*, quick: bool) -> tuple[list[Finding], Rates]:
     for binding in vw.BINDINGS:
         contestants[f"{binding.name}, 3 slots"] = vw_loop(binding, parsed)
         contestants[f"{binding.name}, route"] = vw_loop(binding, parsed, ("route",))
-        contestants[f"{binding.name}, text"] = _vw_text_loop(binding, parsed)
+        contestants[f"{binding.name}, text"] = vw_text_loop(binding, parsed)
     rates = interleave(contestants, 3 if quick else 9)
     best = {kind: rates.fastest(*[f"{b.name}, {kind}" for b in vw.BINDINGS]) for kind in ("3 slots", "route", "text")}
     section = "Learning, in one process"
     return [
-        Finding(section, "fold / VW learn, the same three decisions, parsed before", rates.ratio("fold", best["3 slots"]), key="fold_vs_vw_learn"),
-        Finding(section, "fold (three slots, from bytes) / VW learn, the route alone, parsed before", rates.ratio("fold", best["route"])),
+        Finding(
+            section,
+            "fold / VW learn, the same three decisions, parsed before",
+            rates.ratio("fold", best["3 slots"]),
+            key="fold_vs_vw_learn",
+        ),
+        Finding(
+            section,
+            "fold (three slots, from bytes) / VW learn, the route alone, parsed before",
+            rates.ratio("fold", best["route"]),
+        ),
         Finding(section, "fold / VW parse + learn from text, three decisions", rates.ratio("fold", best["text"])),
         Finding(section, "fold / decoding alone (JSON to typed, checked events)", rates.ratio("fold", "decode")),
         Finding(section, "restore (re-reading the join window) / fold", rates.ratio("restore", "fold")),
@@ -97,7 +107,11 @@ def measure_growth(*, quick: bool) -> tuple[list[Finding], Rates]:
     rates = interleave(contestants, 3 if quick else 7)
     first = f"{_DIMS[0]} features, {_ARMS[0]} arms"
     return [
-        Finding("Growth", f"{work}: {dim} features, {arms} arms / {first}", rates.ratio(f"{work}, {dim} features, {arms} arms", f"{work}, {first}"))
+        Finding(
+            "Growth",
+            f"{work}: {dim} features, {arms} arms / {first}",
+            rates.ratio(f"{work}, {dim} features, {arms} arms", f"{work}, {first}"),
+        )
         for work in ("fold", "route")
         for dim, arms in sizes[1:]
     ], rates

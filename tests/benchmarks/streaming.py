@@ -1,4 +1,4 @@
-"""End to end: the worker's process on a real Kafka and a real Redis, beside VW's bare loop and a bare `getmany`, in turns."""
+"""End to end: the worker on a real Kafka and a real Redis, in turns with VW's bare loop and a bare `getmany`."""
 
 from __future__ import annotations
 
@@ -7,87 +7,142 @@ import gc
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from alice_rl.events import decode
 from tests.benchmarks import backlog, vw, workload
-from tests.benchmarks.learning import vw_loop
-from tests.benchmarks.timing import Finding, Rates, Ratio, rate_of
+from tests.benchmarks.learning import vw_loop, vw_text_loop
+from tests.benchmarks.timing import Contestant, Finding, Rates, Ratio
 from tests.benchmarks.worker_run import WorkerRun, run_worker
-from tests.services import KafkaBroker, RedisServer
+from tests.services import KafkaBroker, RedisServer, unique_name
 
-__all__ = ["measure_streaming"]
+__all__ = ["VARIANTS", "measure_streaming"]
 
 _ROOT = Path(__file__).parents[2]
-_SECTION = "End to end, the worker's process from Kafka through checkpoint and publish"
-_MEMORY_SECTION = "Memory of the worker at that load, MB"
 _PARSED_TURNS = 3000
-_VW_ROUNDS = 20
+_VW_ROUNDS = 20  # over the parsed turns: a slice of about a second
 
 
-class _Topic(NamedTuple):
-    name: str
-    records: int
+class Variant(NamedTuple):
+    """One way in which the log may lie on the broker, and how much of it is measured how often."""
+
+    section: str
+    compression: str
+    split: bool
+    turns: int
+    rounds: int
+
+    @property
+    def records(self) -> int:
+        return self.turns * (2 if self.split else 1)
 
 
-class _Bench:
-    """The services, and the contestants on them."""
+VARIANTS = (
+    Variant("End to end, whole turns, gzip", "gzip", False, 600_000, 5),
+    Variant("End to end, whole turns, lz4", "lz4", False, 600_000, 3),
+    Variant("End to end, decisions and outcomes apart, gzip", "gzip", True, 200_000, 3),
+)
+"""The first is the headline: it is what this project's emitter writes under load."""
+
+
+class _Services:
+    """The broker and the Redis, and what runs on them."""
 
     def __init__(self, kafka: KafkaBroker, server: RedisServer, folder: Path) -> None:
-        self.kafka, self.server, self.folder = kafka, server, folder
-        self.runs: list[WorkerRun] = []
+        self._kafka, self._server, self._folder = kafka, server, folder
 
-    def prepare(self, name: str, turns: int, *, split: bool) -> _Topic:
-        """A topic full of turns, as whole records or as decisions and outcomes."""
+    def prepare(self, variant: Variant) -> str:
+        """A topic with the variant's turns."""
+        topic = unique_name("turns")
         # The records' times are event times, which a broker with a retention would take for old age.
-        self.kafka.create_topic(name, workload.PARTITIONS, {"retention.ms": "-1"})
-        events = islice(workload.turns(), turns)
-        asyncio.run(backlog.fill(self.kafka.bootstrap, name, workload.split(events) if split else events))
-        return _Topic(name, turns * (2 if split else 1))
+        self._kafka.create_topic(topic, workload.PARTITIONS, {"retention.ms": "-1"})
+        turns = islice(workload.turns(), variant.turns)
+        events = workload.split(turns) if variant.split else turns
+        asyncio.run(backlog.fill(self._kafka.bootstrap, topic, events, variant.compression))
+        return topic
 
-    def worker(self, topic: _Topic) -> float:
-        run = run_worker(self.kafka.bootstrap, topic.name, self.server.url, topic.records, self.folder)
-        self.runs.append(run)
-        return run.rate
+    def worker(self, topic: str, records: int) -> WorkerRun:
+        return run_worker(self._kafka.bootstrap, topic, self._server.url, records, self._folder)
 
-    def getmany(self, topic: _Topic) -> float:
-        command = [sys.executable, "-m", "tests.benchmarks.drain", self.kafka.bootstrap, topic.name, str(topic.records)]
+    def getmany(self, topic: str, records: int) -> float:
+        """Records per second of reading alone."""
+        command = [sys.executable, "-m", "tests.benchmarks.drain", self._kafka.bootstrap, topic, str(records)]
         done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=True)
         return float(done.stdout)
 
 
 def measure_streaming(*, quick: bool) -> tuple[list[Finding], Rates]:
-    """The worker beside its peers, round by round: VW, getmany, worker, VW."""
-    parsed = list(islice(workload.turns(), _PARSED_TURNS))
-    loops = {binding.name: vw_loop(binding, parsed, rounds=_VW_ROUNDS) for binding in vw.BINDINGS}
-    best = max(loops, key=lambda name: loops[name]())
-    vw_learn, vw_route = loops[best], vw_loop(_binding(best), parsed, ("route",), rounds=_VW_ROUNDS)
-    vw_text = rate_of(lambda: [decode(value) for value in values], len(values)) if (values := _values()) else vw_learn
+    """The worker beside its peers, round by round; VW runs before and after it, and the mean of the two counts."""
+    loops = _vw_loops(list(islice(workload.turns(), _PARSED_TURNS)))
+    variants = [VARIANTS[0]._replace(turns=350_000, rounds=2)] if quick else VARIANTS
+    findings: list[Finding] = []
+    runs: list[WorkerRun] = []
     gc.collect()
     gc.freeze()
-    names = ["worker", "getmany", best, f"{best}, route", "decode", "worker, split", "getmany, split"]
-    rates = Rates(names)
-    with KafkaBroker() as kafka, RedisServer() as server, tempfile.TemporaryDirectory(prefix="alice-rl-bench-") as folder:
-        bench = _Bench(kafka, server, Path(folder))
-        whole = bench.prepare("turns", 150_000 if quick else 300_000, split=False)
-        halves = None if quick else bench.prepare("halves", 150_000, split=True)
-        del vw_text
-        for _ in range(2 if quick else 5):
-            before = vw_learn(), vw_route()
-            rates.by_name["getmany"].append(bench.getmany(whole))
-            rates.by_name["worker"].append(bench.worker(whole))
-            after = vw_learn(), vw_route()
-            rates.by_name[best].append(fmean((before[0], after[0])))
-            rates.by_name[f"{best}, route"].append(fmean((before[1], after[1])))
-    return [], rates
+    prefix = "alice-rl-bench-"
+    with KafkaBroker() as kafka, RedisServer() as redis, tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        for variant in variants:
+            rates, seen = _rounds(_Services(kafka, redis, Path(folder)), variant, loops)
+            findings += _findings(variant, rates, headline=variant is variants[0])
+            runs += seen
+            if variant is variants[0]:
+                headline = rates
+    gc.unfreeze()
+    return [*findings, *_process(runs)], headline
 
 
-def _values() -> list[bytes]:
-    return []
+def _vw_loops(turns: list[workload.Turn]) -> dict[str, Contestant]:
+    """VW's loops, each by the faster of the two packages."""
+
+    def faster(make: Callable[[Any], Contestant]) -> Contestant:
+        return max((make(binding) for binding in vw.BINDINGS), key=lambda loop: loop())
+
+    return {
+        "VW": faster(lambda binding: vw_loop(binding, turns, rounds=_VW_ROUNDS)),
+        "VW, route": faster(lambda binding: vw_loop(binding, turns, ("route",), rounds=_VW_ROUNDS)),
+        "VW, text": faster(lambda binding: vw_text_loop(binding, turns)),
+    }
 
 
-def _binding(name: str) -> type:
-    return next(binding for binding in vw.BINDINGS if binding.name == name)
+def _rounds(services: _Services, variant: Variant, loops: dict[str, Contestant]) -> tuple[Rates, list[WorkerRun]]:
+    rates, runs = Rates(["worker", "getmany", *loops]), []
+    topic = services.prepare(variant)
+    services.getmany(topic, variant.records)  # warms the broker up
+    for _ in range(variant.rounds):
+        before = [loop() for loop in loops.values()]
+        rates.by_name["getmany"].append(services.getmany(topic, variant.records))
+        runs.append(services.worker(topic, variant.records))
+        rates.by_name["worker"].append(runs[-1].rate)
+        after = [loop() for loop in loops.values()]
+        for name, *pair in zip(loops, before, after, strict=True):
+            rates.by_name[name].append(fmean(pair))
+    return rates, runs
+
+
+def _findings(variant: Variant, rates: Rates, *, headline: bool) -> list[Finding]:
+    def turns_beside(name: str) -> Ratio:
+        return rates.ratio("worker", name).times(variant.turns / variant.records)
+
+    rows = [
+        ("turns / VW learn, the same decisions, parsed before", turns_beside("VW")),
+        ("turns / VW learn, the route alone, parsed before", turns_beside("VW, route")),
+        ("turns / VW parse + learn from text, the same decisions", turns_beside("VW, text")),
+        ("records / getmany of the same topic", rates.ratio("worker", "getmany")),
+    ]
+    findings = [Finding(variant.section, name, ratio) for name, ratio in rows]
+    if headline:
+        findings[0] = findings[0]._replace(target=">= 1.0", key="end_to_end_vs_vw_learn")
+        findings[3] = findings[3]._replace(target=">= 0.3", key="end_to_end_vs_getmany")
+    return findings
+
+
+def _process(runs: list[WorkerRun]) -> list[Finding]:
+    section, rss = "The worker's process at that load", max(run.rss_mb for run in runs)
+    return [
+        Finding(section, "resident memory, the most that was seen, MB", rss, "< 250", "worker_rss_mb"),
+        Finding(section, "resident memory, the system's high-water mark, MB", max(run.hwm_mb for run in runs)),
+        Finding(section, "cores kept busy", Ratio.of([run.cores for run in runs])),
+    ]

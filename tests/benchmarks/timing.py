@@ -25,6 +25,9 @@ class Ratio(NamedTuple):
     def of(cls, values: Sequence[float]) -> Ratio:
         return cls(statistics.median(values), min(values), max(values))
 
+    def times(self, factor: float) -> Ratio:
+        return Ratio(*[factor * value for value in self])
+
     def __str__(self) -> str:
         return f"{_short(self.median)} ({_short(self.low)} to {_short(self.high)})"
 

@@ -1,7 +1,8 @@
 """Vowpal Wabbit on the same work: three bandits over the same features, by either of its Python packages.
 
-The features are the worker's: for the route the hashed categoricals, their interactions and the numerics, per arm (`-q AC -q AN`); for the
-tool and the cache the intent, per arm. A turn that the cache answered teaches the cache alone, as in the worker.
+The features are the worker's: for the route the hashed categoricals, their interactions and the numerics, per arm
+(`-q AC -q AN`); for the tool and the cache the intent, per arm. A turn that the cache answered teaches the cache
+alone, as in the worker.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Lines = list[str]
 
 
 def route_lines(context: dict[str, Any], arms: Sequence[str], taught: dict[str, str] | None = None) -> Lines:
-    """The route's multi-line example, out of a context as on the wire; `taught` holds the label of the arm that was taken."""
+    """The route's multi-line example of a context as on the wire; `taught` is the label of the arm that was taken."""
     labels = taught or {}
     return [f"shared |C {_features(context)}", *[f"{labels.get(arm, '')}|A {arm}" for arm in arms]]
 
@@ -60,7 +61,12 @@ def taught_lines(turn: Turn) -> dict[str, Lines]:
 def _features(context: dict[str, Any]) -> str:
     get = context.get
     intent, lang, state = context["intent"], get("lang") or "", get("guardian_state") or ""
-    text_len, confidence, latency, cost = get("text_len"), get("confidence"), get("recent_latency_ms"), get("recent_cost_usd")
+    text_len, confidence, latency, cost = (
+        get("text_len"),
+        get("confidence"),
+        get("recent_latency_ms"),
+        get("recent_cost_usd"),
+    )
     return (
         f"i={intent} l={lang} s={state} il={intent}*{lang} is={intent}*{state} |N"
         f"{' t_missing' if text_len is None else f' t:{log1p(text_len):.4f}'}"

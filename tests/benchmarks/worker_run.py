@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -19,7 +17,6 @@ from alice_rl.errors import DependencyError
 from alice_rl.simulation.world import TOOLS
 from alice_rl.snapshot import keys
 from tests.benchmarks.workload import PARTITIONS
-from worker.settings import load_settings
 
 __all__ = ["WorkerRun", "run_worker"]
 
@@ -38,10 +35,14 @@ class _Sight(NamedTuple):
 
 
 class WorkerRun(NamedTuple):
-    """Records per second between checkpoints, processor seconds per record, and memory in MB: largest seen, and high-water mark."""
+    """What one run has shown.
+
+    `rate`: records per second between checkpoints. `cores`: how many of them it kept busy. `rss_mb`, `hwm_mb`: the most
+    resident memory that was seen from outside, and the system's own high-water mark.
+    """
 
     rate: float
-    cpu_share: float
+    cores: float
     rss_mb: float
     hwm_mb: float
 
@@ -58,8 +59,9 @@ def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: P
         client.flushdb()
         config = folder / "config.toml"
         config.write_text(_config(bootstrap, topic, redis_url))
+        command = [sys.executable, "-m", "worker.cli", "worker", "--config", str(config)]
         with (folder / "worker.log").open("wb") as log:
-            process = subprocess.Popen(_command(config), cwd=_ROOT, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)
             try:
                 sights, rss = _watch(process, client, count)
                 hwm = _memory_mb(process.pid, "VmHWM")
@@ -73,16 +75,19 @@ def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: P
 
 def _config(bootstrap: str, topic: str, redis_url: str) -> str:
     tools = ", ".join(f'"{tool}"' for tool in TOOLS)
-    return (
-        f'[kafka]\nbootstrap_servers = "{bootstrap}"\ntopic = "{topic}"\ngroup_id = "bench-{os.urandom(4).hex()}"\ndead_letter_topic = ""\n'
-        f'[redis]\nurl = "{redis_url}"\n[tool]\narms = [{tools}]\n[log]\nformat = "json"\n'
-    )
-
-
-def _command(config: Path) -> Sequence[str]:
-    if importlib.util.find_spec("worker.cli") is not None:
-        return [sys.executable, "-m", "worker.cli", "worker", "--config", str(config)]
-    return [sys.executable, "-m", "tests.benchmarks.worker_run", str(config)]
+    return f"""
+        [kafka]
+        bootstrap_servers = "{bootstrap}"
+        topic = "{topic}"
+        group_id = "bench-{os.urandom(4).hex()}"
+        dead_letter_topic = ""
+        [redis]
+        url = "{redis_url}"
+        [tool]
+        arms = [{tools}]
+        [log]
+        format = "json"
+    """
 
 
 def _watch(process: subprocess.Popen[bytes], client: redis.Redis, count: int) -> tuple[list[_Sight], float]:
@@ -106,9 +111,10 @@ def _watch(process: subprocess.Popen[bytes], client: redis.Redis, count: int) ->
 
 def _summary(sights: list[_Sight], rss: float, hwm: float) -> WorkerRun:
     """From the first checkpoint to the last before the end, for the last one comes after a pause of its own."""
-    ends = [a for a, b in zip(sights, sights[1:], strict=False) if b.at - a.at > _BURST_SECONDS]
-    points = ends if len(ends) > 1 else [*ends, sights[-1]]
-    first, last = points[0], points[-1]
+    ends = [a for a, b in pairwise(sights) if b.at - a.at > _BURST_SECONDS]
+    if len(ends) < 2:
+        raise DependencyError("the backlog was learned within two checkpoints: it is too short to tell a rate")
+    first, last = ends[0], ends[-1]
     records, seconds = last.records - first.records, last.at - first.at
     return WorkerRun(records / seconds, (last.cpu_seconds - first.cpu_seconds) / seconds, rss, hwm)
 
@@ -121,15 +127,3 @@ def _cpu_seconds(pid: int) -> float:
 def _memory_mb(pid: int, field: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
-
-
-async def _serve(config: Path) -> None:
-    from worker.service import Worker
-
-    worker = Worker(load_settings(config).settings)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-    await worker.run()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The turns that everything is measured on: the simulated world under uniformly drawn arms, a hundred turns per second of event time."""
+"""The turns that everything is measured on: the simulated world under arms drawn uniformly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ from tests.logs import LogRecord
 from worker.settings import Settings
 from worker.solver import Taught, solve_policy
 
-__all__ = ["PARTITIONS", "RECORDS_PER_FETCH", "SETTINGS", "fold", "lineage", "partition_log", "records", "snapshot", "split", "turns"]
+__all__ = [
+    "PARTITIONS",
+    "RECORDS_PER_FETCH",
+    "SETTINGS",
+    "TOOLS",
+    "TURNS_PER_SECOND",
+    "Turn",
+    "fold",
+    "lineage",
+    "partition_log",
+    "records",
+    "snapshot",
+    "split",
+    "turns",
+]
 
 PARTITIONS = 6
 RECORDS_PER_FETCH = 1000
@@ -41,7 +55,6 @@ def turns(seed: int = 7, routes: Sequence[str] = ROUTES) -> Iterator[Turn]:
         world.record(now, became)
         offers = (tuple(routes), now.tools, TIERS)
         slots = [SlotChoice(arm, arms, 1 / len(arms), 1 / len(arms)) for arm, arms in zip(chosen, offers, strict=True)]
-        *told, delay_ms = (became.success, became.latency_ms, became.cost_usd, became.cache_hit, became.guardian_flag, became.delay_ms)
         yield Turn(
             decision_id=f"{now.ts_ms:012x}-7{rng.getrandbits(72):018x}",
             ts_ms=now.ts_ms,
@@ -51,7 +64,15 @@ def turns(seed: int = 7, routes: Sequence[str] = ROUTES) -> Iterator[Turn]:
             route=slots[0],
             tool=slots[1],
             cache=slots[2],
-            outcome=TurnOutcome(now.ts_ms + delay_ms, *told, became.tool_ok),
+            outcome=TurnOutcome(
+                ts_ms=now.ts_ms + became.delay_ms,
+                success=became.success,
+                latency_ms=became.latency_ms,
+                cost_usd=became.cost_usd,
+                cache_hit=became.cache_hit,
+                guardian_flag=became.guardian_flag,
+                tool_ok=became.tool_ok,
+            ),
         )
 
 

@@ -91,9 +91,7 @@ class KafkaBroker(Server):
     async def _probe(self) -> bool:
         with contextlib.suppress(TopicAlreadyExistsError):
             await self._create_topic(READINESS_TOPIC, 1, {})
-        async with AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS
-        ) as out:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS) as out:
             await out.send_and_wait(READINESS_TOPIC, b"ready")
         return True
 

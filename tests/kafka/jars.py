@@ -52,9 +52,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _copy_jars(target: Path) -> None:
     # Into a folder of its own first: a run that is killed half way must not leave a cache that looks
     # complete.
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix="resolving-", ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="resolving-", ignore_cleanup_errors=True) as folder:
         staged = Path(folder) / "libs"
         command = ["mvn", "-q", "-B", "-f", str(POM), COPY_GOAL]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={staged}"]
