@@ -25,6 +25,7 @@ __all__ = ["Consumer"]
 logger = get_logger(__name__)
 
 _FETCH_TIMEOUT_MS = 200
+_FETCH_RECORDS_MAX = 24_000  # what is held decompressed at once, however many partitions there are
 _COMMIT_TIMEOUT_SECONDS = 2.0
 
 
@@ -137,7 +138,7 @@ class Consumer:
         """The next records by partition; nothing when none came in a while, or the assignment moved meanwhile."""
         epoch = self.epoch
         try:
-            batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS)
+            batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS, max_records=_FETCH_RECORDS_MAX)
         except NoOffsetForPartitionError:
             return {}  # raised for the moment between an assignment and our seek; it says nothing about now
         except OffsetOutOfRangeError as error:
