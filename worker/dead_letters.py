@@ -20,6 +20,7 @@ VALUE_BYTES_MAX = 512 * 1024
 """A longer record is cut here, and says so in a header; its offset leads to the whole."""
 
 _FLUSH_TIMEOUT_SECONDS = 5.0
+_ASK_SECONDS, _ASK_TIMEOUT_SECONDS = 60.0, 2.0
 
 
 class DeadLetters:
@@ -41,6 +42,8 @@ class DeadLetters:
         self._producer: AIOKafkaProducer | None = None
         self._pending: set[asyncio.Future[object]] = set()
         self._rejected = 0
+        self._found = False
+        self._ask_at = 0.0
 
     async def start(self) -> None:
         """Connect; without a broker or a topic, say so and go on without."""
@@ -59,6 +62,27 @@ class DeadLetters:
             )
             return
         self._producer = producer
+        await self._exists(producer)
+
+    async def _exists(self, producer: AIOKafkaProducer) -> bool:
+        """Whether the topic is there. Asked before each sending until it is, but only now and then: asking takes time.
+
+        A send to a topic that does not exist would hold up the worker for a whole request timeout, record by record.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._found and now >= self._ask_at:
+            self._ask_at = now + _ASK_SECONDS
+            try:
+                async with asyncio.timeout(_ASK_TIMEOUT_SECONDS):
+                    self._found = bool(await producer.partitions_for(self._settings.dead_letter_topic))
+            except (KafkaError, TimeoutError):
+                logger.warning(
+                    "dead_letter.failed",
+                    topic=self._settings.dead_letter_topic,
+                    error="the topic does not exist, or may not be seen",
+                    dropped_total=self.failed,
+                )
+        return self._found
 
     async def send(self, partition: int, rejected: Sequence[Rejected]) -> None:
         """Hand over the rejected records of one batch."""
@@ -75,8 +99,10 @@ class DeadLetters:
                     offset=record.offset,
                     rejected_total=self._rejected,
                 )
-            if self._producer is not None:
+            if self._producer is not None and await self._exists(self._producer):
                 await self._send(self._producer, partition, record)
+            else:
+                self.failed += bool(self._settings.dead_letter_topic)
 
     async def _send(self, producer: AIOKafkaProducer, partition: int, record: Rejected) -> None:
         source = f"{self._settings.topic}:{partition}:{record.offset}"

@@ -145,3 +145,13 @@ async def test_nothing_is_published_before_enough_was_learned(make_settings: Mak
     assert blob is not None
     assert head.live is not None
     assert unpack(blob).manifest.counts["episodes"] >= 30
+
+
+async def test_a_missing_dead_letter_topic_holds_nothing_up(make_settings: MakeSettings) -> None:
+    """Without the dead-letter topic rejected records are counted, and the good ones are learned as ever."""
+    settings = make_settings(partitions=1)
+    kafka = msgspec.structs.replace(settings.kafka, dead_letter_topic=f"{settings.kafka.topic}.nowhere")
+    await produce(settings.kafka, records([b"garbage" if i % 2 else turn(f"d-{i}") for i in range(40)]))
+    async with running(msgspec.structs.replace(settings, kafka=kafka)) as worker:
+        await eventually(lambda: folded(worker) == 40)
+        assert worker.holdings[0].shard.counts["rejected"] == 20
