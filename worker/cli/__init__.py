@@ -13,11 +13,15 @@ Every command is a small module here that imports what is heavy when it runs, so
 
 from __future__ import annotations
 
+import os
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command that `sys.argv` names, and exit."""
+    # Before numpy is loaded: the products are small, and BLAS threads that spin fight the broker for the cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from worker.cli.root import app
 
     app()
