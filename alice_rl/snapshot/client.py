@@ -220,8 +220,8 @@ class PolicyClient:
             return
         if self._refresher is not None:
             self._refresher.close()
-        total = sum(self._fallbacks.counts.values())
-        _log.info("client.closed", policy=self.policy, decisions_total=self._decided, fallbacks_total=total)
+        fallen = sum(self._fallbacks.counts.values())
+        _log.info("client.closed", policy=self.policy, decisions_total=self._decided, fallbacks_total=fallen)
 
     def __enter__(self) -> Self:
         return self
@@ -242,9 +242,8 @@ class PolicyClient:
         policy = side.policy
         menu = policy.menus[slot].get(offered, context.guardian_state)
         if menu is None:
-            self._fallbacks.note(
-                "arms_unknown", slot=slot, detail=", ".join(repr(arm[:64]) for arm in (offered or ())[:8])
-            )
+            names = ", ".join(repr(arm[:64]) for arm in (offered or ())[:8])
+            self._fallbacks.note("arms_unknown", slot=slot, detail=names)
             arm = self._rule(slot, policy, context)
             choice = SlotChoice(arm, (arm,), 1.0, 1.0)
         else:
