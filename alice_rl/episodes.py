@@ -84,7 +84,7 @@ class Joiner:
     Attributes
     ----------
     counts : Counter
-        How many records were `joined`, `duplicate`, `missing`, `unmatched`, and `shortened` windows.
+        How many were `duplicate`, `missing`, `unmatched`, and how many windows were `shortened`; emptied by the caller.
     """
 
     def __init__(self, settings: JoinSettings) -> None:

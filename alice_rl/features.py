@@ -109,12 +109,15 @@ class Featuriser:
         self._codes: dict[tuple[str | None, ...], int] = {}
         self._table = np.zeros((64, spec.dim))
 
-    def key(self, context: ContextLike) -> tuple[str | None, ...]:
-        """What the static part of `x` depends on: the categoricals, then which numerics are missing."""
-        return (context.intent, context.lang, context.guardian_state, self._mask(self._values(context)))
-
     def split(self, context: ContextLike) -> tuple[tuple[str | None, ...], list[int]]:
-        """The `key` and the `numerics` of one context, for the cost of one of them."""
+        """What one context's `x` is made of: the key of its static part, and its numerics.
+
+        Returns
+        -------
+        tuple
+            The categoricals and which numerics are missing, and the numerics in units of 1/256, length q; a missing
+            one is 0.
+        """
         values = self._values(context)
         key = (context.intent, context.lang, context.guardian_state, self._mask(values))
         return key, self._quantised(values)
@@ -123,7 +126,7 @@ class Featuriser:
         return "".join(["01"[v is None] for v in values]) if None in values else self._none_missing
 
     def static(self, key: tuple[str | None, ...]) -> IntArray:
-        """The static part of `x` for a `key`, ndarray, shape (d,), in units of 1/256."""
+        """The static part of `x` for a key as `split` gives it, ndarray, shape (d,), in units of 1/256."""
         intent, lang, guardian_state, missing = key
         values = {"intent": intent, "lang": lang, "guardian_state": guardian_state}
         x = np.zeros(self.spec.dim, dtype=np.int64)
@@ -134,10 +137,6 @@ class Featuriser:
         for i, flag in enumerate(missing or ""):
             x[self._first_numeric + 2 * i + 1] = UNIT * (flag == "1")
         return np.clip(x, -CLIP, CLIP)
-
-    def numerics(self, context: ContextLike) -> list[int]:
-        """The numerics of one context in units of 1/256, length q; a missing one is 0."""
-        return self._quantised(self._values(context))
 
     def _quantised(self, values: tuple[float | None, ...]) -> list[int]:
         quantised: list[int] = []
@@ -154,8 +153,9 @@ class Featuriser:
 
     def x(self, context: ContextLike) -> npt.NDArray[np.float64]:
         """The feature vector of one context in natural units, ndarray, shape (d,)."""
-        x = self.static(self.key(context)).astype(np.float64)
-        x[self.columns] += self.numerics(context)
+        key, numerics = self.split(context)
+        x = self.static(key).astype(np.float64)
+        x[self.columns] += numerics
         return x / UNIT
 
     def design(self, contexts: Sequence[ContextLike]) -> Design:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ __all__ = ["Server"]
 START_ATTEMPTS = 3  # a free port may be taken by somebody else before the server binds it
 
 
-class Server:
+class Server(ABC):
     """A server with a temporary folder; a subclass says how to prepare, command and probe it."""
 
     start_timeout_seconds: float
@@ -78,11 +79,14 @@ class Server:
         self._process.start()
         self._process.wait_ready(self._ready, self.start_timeout_seconds)
 
+    @abstractmethod
     def _prepare(self) -> None:
-        raise NotImplementedError
+        """Choose ports and write what the server reads; again after a failed attempt."""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """The command line."""
 
+    @abstractmethod
     def _ready(self) -> bool:
-        raise NotImplementedError
+        """Whether it serves."""

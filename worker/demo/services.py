@@ -158,6 +158,7 @@ class Services:
         # The demo may run from a checkout that is not installed.
         path = [str(Path(worker.__path__[0]).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         environ = {"PYTHONPATH": os.pathsep.join(path), EMBEDDED_VARIABLE: str(int(self._given["kafka"] is None))}
+        environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line sets it for `alice-rl worker`
         for key, value in self._flags.items():
             environ[f"ALICE__{key.replace('.', '__').upper()}"] = _as_text(value)
         for process in self._workers:
