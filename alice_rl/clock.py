@@ -115,14 +115,14 @@ class Clock:
         now_ms, high_ms, streak, nearest = self.state.now_ms or 0, *self._run()
         side = (ts > now_ms + self.horizon_ms) - (ts < now_ms - self.horizon_ms)
         if not side:
-            now_ms, streak = max(now_ms, ts), 0
+            now_ms, streak, nearest = max(now_ms, ts), 0, 0
         elif streak * side <= 0:
             streak, nearest = side, ts
         else:
             streak, nearest = streak + side, min(nearest, ts) if side > 0 else max(nearest, ts)
         moved = abs(streak) >= CONFIRMATIONS
         if moved:
-            now_ms, streak = nearest, 0
+            now_ms, streak, nearest = nearest, 0, 0
             if abs(ts - now_ms) <= self.horizon_ms:
                 now_ms = max(now_ms, ts)
         self.state = ClockState(now_ms, max(high_ms, now_ms), streak, nearest)
