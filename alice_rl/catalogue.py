@@ -69,9 +69,17 @@ _WORKER = (
         "worker.heartbeat",
         "info",
         "records_total records_per_second episodes_total rejected_total duplicates_total late_total "
-        "missing_total unmatched_total open_decisions lag_records lag_seconds partitions version "
+        "missing_total unmatched_total open_decisions ready lag_records lag_seconds partitions version "
         "snapshot_age_seconds memory_bytes",
     ),
+    _quiet("readiness.gained", "info", "lag_records partitions"),
+    _watch(
+        "readiness.dropped",
+        "warning",
+        "reasons lag_records",
+        "The reasons say what it waits for. It goes on by itself; if it does not, see the events before.",
+    ),
+    _quiet("worker.recovered", "info", ""),
     _quiet("worker.drained", "info", "partitions seconds"),
     _quiet("worker.stopped", "info", "reason records_total seconds"),
     _alert(
@@ -105,6 +113,43 @@ _PARTITIONS = (
         "partition epoch owner reason",
         "Another worker took the partition; this one reloads. Many in a row: two deployments "
         "share one policy, or pauses exceed the session timeout.",
+    ),
+    _alert(
+        "partition.stalled",
+        "warning",
+        "partition position end seconds",
+        "There is more to read and nothing is read; the Kafka client is made anew. If it repeats: check the broker's "
+        "log, the topic's health and `alice-rl doctor`.",
+    ),
+    _quiet("partition.moved", "info", "partition position end"),
+    _watch(
+        "record.suspected",
+        "warning",
+        "partition next first end deaths",
+        "Workers died here more than once before a checkpoint: the log is read in small steps until the "
+        "record is found.",
+    ),
+    _alert(
+        "record.skipped",
+        "error",
+        "partition offset deaths next",
+        "This record killed every worker that folded it, and is passed over: it teaches nothing. It is in the "
+        "dead-letter topic; report it as a bug.",
+    ),
+    _watch(
+        "lineage.superseded",
+        "warning",
+        "lineage active_lineage",
+        "A lineage of another structure took over: restart the workers with its configuration. Until then this worker "
+        "only keeps its own checkpoints.",
+    ),
+    _quiet("lineage.followed", "info", "lineage active_lineage"),
+    _alert(
+        "checkpoint.damaged",
+        "error",
+        "partition lineage bucket",
+        "Bytes were changed in Redis, and no policy is published from them: run `alice-rl verify`, then restore a "
+        "savepoint or replay.",
     ),
     _quiet("checkpoint.written", "debug", "partitions bytes seconds"),
     _alert(
@@ -233,7 +278,7 @@ _DEPENDENCIES = (
         "address reason",
         "Make sure by hand that its maxmemory-policy is noeviction, or allow INFO to this user.",
     ),
-    _quiet("redis.recovered", "info", "address seconds attempts"),
+    _quiet("kafka.recovered", "info", ""),
 )
 
 _DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_DEPENDENCIES)

@@ -50,6 +50,7 @@ REASONS = {
     "propensity_out_of_range": "a probability is outside (0, 1]",
     "unknown_arm": "an arm is not in the lineage's configuration",
     "arm_unavailable": "the chosen arm is not among those that were available",
+    "killed_worker": "it killed the worker that folded it, more than once, and is passed over since",
 }
 """Reason codes of rejected records: what each one means."""
 

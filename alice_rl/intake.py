@@ -7,12 +7,12 @@ reason code out of `alice_rl.events.REASONS`; the records beside it are learned.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from alice_rl.errors import EventError
-from alice_rl.events import Decision, Event, Outcome, Turn, decode, decoder
+from alice_rl.events import REASONS, Decision, Event, Outcome, Turn, decode, decoder
 from alice_rl.lineage import SLOTS, Arms
 
 __all__ = ["Intake", "Record", "Rejected", "Taken"]
@@ -55,9 +55,12 @@ class Intake:
     ----------
     arms : Arms
         The arms that the lineage knows.
+    skipped : set of int, optional
+        Offsets of records that are rejected unseen: they killed the worker that looked at them.
     """
 
-    def __init__(self, arms: Arms) -> None:
+    def __init__(self, arms: Arms, skipped: Set[int] = frozenset()) -> None:
+        self._skipped = skipped
         self._arms = {slot: getattr(arms, slot) for slot in SLOTS}
         self._decoder = decoder(self._arms)
 
@@ -67,6 +70,8 @@ class Intake:
         events, offsets = taken.events, taken.offsets
         for record in records:
             try:
+                if record.offset in self._skipped:
+                    raise EventError(REASONS["killed_worker"], code="killed_worker")
                 event = decode(record.value, by)
                 if not isinstance(event, Outcome):
                     _check(event)

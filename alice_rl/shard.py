@@ -10,12 +10,11 @@ they were interrupted.
 from __future__ import annotations
 
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from alice_rl.clock import Clock, ClockState, Readings
 from alice_rl.columns import Columnar, Columns, add
@@ -26,34 +25,14 @@ from alice_rl.intake import Intake, Record, Rejected, Taken
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket, bucket_rows, coarsen
 from alice_rl.online.moments import ROWS_MAX
+from alice_rl.shard_state import Mark, Marks, ShardState
 from alice_rl.sums import Sums, digest
 
-__all__ = ["Mark", "Shard", "ShardState"]
+__all__ = ["Shard"]
 
 IntArray = npt.NDArray[np.int64]
 
 _BATCH_RECORDS = 256  # what is decoded at once: few enough to stay in the processor's cache until it is folded
-
-
-class Mark(Struct, frozen=True):
-    """A place from which the log can be re-read: an offset, and the clock before it."""
-
-    offset: int
-    clock: ClockState
-
-
-class ShardState(Struct, frozen=True):
-    """A checkpoint without its buckets: where to go on, what to re-read first, and what else the log has fixed."""
-
-    next: int
-    low: Mark
-    watermark_ms: int
-    high_ms: int
-    tail: str
-    """Offset, time and CRC-32 of the last record that was folded: a log that was made anew is told by it."""
-    intents: list[str]
-    classes: list[str]
-    counts: dict[str, int]
 
 
 class Shard:
@@ -64,15 +43,23 @@ class Shard:
     lineage : Lineage
     start : Mark, optional
         Where reading begins; offset 0 with a clock that has read nothing, by default.
+    source : str
+        The file that is folded; empty for a partition of the topic.
 
     Attributes
     ----------
+    start : int
+        The offset at which the fold began.
     next : int
         The offset after the last record that was folded.
+    position : int
+        The offset after the last record that was read; behind `next` while a restart rebuilds the joiner.
     buckets : dict of Bucket to Sums
         What was learned, by event time.
     changed, removed : set of Bucket
         Buckets that differ from, or are gone since, the last checkpoint.
+    skipped : set of int
+        Offsets that are passed over as rejected, without being looked at.
     counts : Counter
         What became of the records, for people; no part of the digest.
 
@@ -83,26 +70,29 @@ class Shard:
     ([], 0, 64)
     """
 
-    def __init__(self, lineage: Lineage, start: Mark | None = None) -> None:
+    def __init__(self, lineage: Lineage, start: Mark | None = None, source: str = "") -> None:
         start = start or Mark(0, ClockState())
         self.lineage = lineage
-        self.next = self.position = start.offset
+        self.source = source
+        self.start = self.next = self.position = start.offset
         self.buckets: dict[Bucket, Sums] = {}
         self.changed: set[Bucket] = set()
         self.removed: set[Bucket] = set()
         self.counts: Counter[str] = Counter()
         self.tail = ""
-        self._intake = Intake(lineage.arms)
+        self.skipped: set[int] = set()
+        self._intake = Intake(lineage.arms, self.skipped)
         self._clock = Clock(lineage.join.horizon_seconds * 1000, start.clock)
         self._joiner = Joiner(lineage.join)
         self._columnar = Columnar(lineage)
-        self._marks: deque[Mark] = deque([start])
+        self._marks = Marks(lineage.join, start)
 
     @classmethod
     def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
         """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner."""
-        shard = cls(lineage, state.low)
-        shard.next, shard.tail = state.next, state.tail
+        shard = cls(lineage, state.low, state.source)
+        shard.start, shard.next, shard.tail = state.start, state.next, state.tail
+        shard.skipped.update(state.skipped)
         shard.counts.update(state.counts)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
@@ -111,17 +101,26 @@ class Shard:
 
     def begin(self, offset: int) -> None:
         """Begin at another offset than 0: a topic's first, or its end. Only before anything was read."""
-        assert self.position == self.next == self._marks[0].offset and not self.buckets
-        self.next = self.position = offset
-        self._marks[0] = Mark(offset, self._clock.state)
+        assert self.position == self.next == self._marks.low.offset and not self.buckets
+        self.start = self.next = self.position = offset
+        self._marks = Marks(self.lineage.join, Mark(offset, self._clock.state))
 
     @property
     def state(self) -> ShardState:
         """What a checkpoint holds beside the buckets."""
-        columnar = self._columnar
-        intents, classes = sorted(columnar.intents.names), sorted(columnar.classes.names)
         return ShardState(
-            self.next, self._marks[0], self.watermark_ms, self.high_ms, self.tail, intents, classes, dict(self.counts)
+            next=self.next,
+            low=self._marks.low,
+            watermark_ms=self.watermark_ms,
+            high_ms=self.high_ms,
+            tail=self.tail,
+            intents=sorted(self._columnar.intents.names),
+            classes=sorted(self._columnar.classes.names),
+            counts=dict(self.counts),
+            start=self.start,
+            source=self.source,
+            skipped=sorted(self.skipped),
+            digests=self.bucket_digests(),
         )
 
     @property
@@ -166,7 +165,7 @@ class Shard:
         learned: list[Columns] = []
         self._columnar.renew()
         for part in self._parts(records):
-            self._mark(part[0].offset)
+            self._marks.pass_by(part[0].offset, self._clock.state)
             taken = self._intake.take(part)
             episodes = self._join(taken, part)
             if part[-1].offset >= self.next:
@@ -175,12 +174,8 @@ class Shard:
                 rejected += taken.rejected
                 self.next = part[-1].offset + 1
                 self.tail = _fingerprint(part[-1])
-            elif part[-1].offset == self.next - 1 and _fingerprint(part[-1]) != self.tail:
-                raise DependencyError(
-                    f"the record at offset {part[-1].offset} is not the one that was folded: the topic was made anew",
-                    code="log_recreated",
-                    hint="learn the new topic under another policy.lineage",
-                )
+            else:
+                self._recognise(part[-1])
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
         self._learn(learned)
@@ -188,11 +183,17 @@ class Shard:
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
-        return digest({str(bucket): sums.digest() for bucket, sums in self.buckets.items()})
+        return digest(self.bucket_digests())
+
+    def bucket_digests(self) -> dict[str, str]:
+        """SHA-256 of each bucket's canonical bytes, by the bucket's name."""
+        return {str(bucket): sums.digest() for bucket, sums in self.buckets.items()}
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """The unread records, cut where rebuilding ends and at what one batch may hold."""
         if records and records[0].offset < self.position:
+            for record in records:
+                self._recognise(record)
             records = [record for record in records if record.offset >= self.position]
         known = 0
         if self.rebuilding:
@@ -238,18 +239,14 @@ class Shard:
         self.removed.discard(bucket)
         return self.buckets.setdefault(bucket, Sums(self.lineage))
 
-    def _mark(self, offset: int) -> None:
-        """Remember this place, and forget those that no restart will need: the joiner depends on two windows."""
-        joins, marks, now_ms = self.lineage.join, self._marks, self.watermark_ms
-        horizon_ms = joins.horizon_seconds * 1000
-        last = marks[-1]
-        moved_ms = abs(now_ms - (last.clock.now_ms or 0))
-        if offset - last.offset >= joins.records_max // 64 or moved_ms >= horizon_ms // 64:
-            marks.append(Mark(offset, self._clock.state))
-        while len(marks) > 1 and (
-            (marks[1].clock.now_ms or 0) <= now_ms - 2 * horizon_ms or marks[1].offset <= offset - 2 * joins.records_max
-        ):
-            marks.popleft()
+    def _recognise(self, record: Record) -> None:
+        """Refuse a log whose record before `next` is not the one that was folded."""
+        if record.offset == self.next - 1 and self.tail and _fingerprint(record) != self.tail:
+            raise DependencyError(
+                f"the record at offset {record.offset} is not the one that was folded: the log was made anew",
+                code="log_recreated",
+                hint="learn the new log under another policy.lineage",
+            )
 
     def _count(self, records: int, taken: Taken, episodes: int) -> None:
         self.counts.update(records=records, episodes=episodes, rejected=len(taken.rejected))

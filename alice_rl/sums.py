@@ -52,9 +52,13 @@ class Sums:
 
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, hexadecimal."""
-        if self._digest is None:
-            self._digest = hashlib.sha256(self.to_bytes()).hexdigest()
-        return self._digest
+        return self._digest or self.sealed()[1]
+
+    def sealed(self) -> tuple[bytes, str]:
+        """The canonical bytes and their digest."""
+        data = self.to_bytes()
+        self._digest = self._digest or hashlib.sha256(data).hexdigest()
+        return data, self._digest
 
     def __add__(self, other: Sums) -> Sums:
         total = Sums(self.lineage)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from alice_rl.errors import DependencyError
 from alice_rl.lineage import Lineage
-from alice_rl.shard import Shard, ShardState
+from alice_rl.shard import Shard
+from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.records import Applied, ShardChange, ShardRecord
-from alice_rl.snapshot.store import Store
+from alice_rl.snapshot.shards import ShardStore
+from worker.suspicion import Suspicion
 
-__all__ = ["Checkpoints", "Holding", "read_state", "restored"]
+__all__ = ["Checkpoints", "Holding", "damaged", "read_state", "restored"]
 
 _STATE = "state"
 
@@ -28,17 +31,43 @@ def read_state(record: ShardRecord) -> ShardState:
     return msgspec.json.decode(record.extra[_STATE], type=ShardState)
 
 
+def damaged(buckets: Mapping[str, bytes], state: ShardState) -> list[str]:
+    """The buckets whose bytes are missing, or are not those that were checkpointed."""
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in buckets.items()}
+    names = found.keys() | state.digests.keys()
+    return sorted(name for name in names if found.get(name) != state.digests.get(name))
+
+
 def restored(lineage: Lineage, record: ShardRecord) -> Shard:
-    """The shard that a checkpoint holds."""
-    return Shard.restore(lineage, read_state(record), record.buckets)
+    """The shard that a checkpoint holds.
+
+    Raises
+    ------
+    DependencyError
+        Its bytes were changed in Redis.
+    """
+    state = read_state(record)
+    if bad := damaged(record.buckets, state):
+        raise DependencyError(
+            f"the checkpoint is damaged: bucket {bad[0]} does not have the bytes that were written",
+            code="checkpoint_corrupt",
+            hint="restore a savepoint, or learn the log anew under another policy.lineage; alice-rl verify says more",
+        )
+    return Shard.restore(lineage, state, record.buckets)
 
 
 class Holding(NamedTuple):
-    """A partition of this worker: its shard, the fencing token, and the offset that Redis has (None: nothing)."""
+    """A partition of this worker: its shard, the fencing token, and the offset that Redis has (None: nothing).
+
+    `renewed_at` is when Redis last took a checkpoint, seconds of the loop's clock; `suspicion` says that a record may
+    kill its reader, and how carefully to fold.
+    """
 
     shard: Shard
     token: int
     stored_next: int | None
+    renewed_at: float = 0.0
+    suspicion: Suspicion | None = None
 
 
 class Checkpoints:
@@ -46,7 +75,7 @@ class Checkpoints:
 
     Parameters
     ----------
-    store : Store
+    store : ShardStore
     lineage : Lineage
     name : str
         The lineage's name.
@@ -56,49 +85,52 @@ class Checkpoints:
         How long a partition counts as held without a checkpoint.
     """
 
-    def __init__(self, store: Store, lineage: Lineage, name: str, worker: str, lease_seconds: float) -> None:
+    def __init__(self, store: ShardStore, lineage: Lineage, name: str, worker: str, lease_seconds: float) -> None:
+        self.name = name
         self._store = store
         self._lineage = lineage
         self._fingerprint = lineage.fingerprint
-        self._name = name
         self._worker = worker
         self._lease_ms = int(lease_seconds * 1000)
 
-    async def claim(self, partition: int, epoch: int) -> Holding | None:
+    async def claim(self, partition: int, epoch: int, source: str = "") -> Holding | None:
         """Take a partition over with what it has learned; None when another worker took it meanwhile.
 
         Raises
         ------
         DependencyError
-            The partition had a checkpoint once, and Redis has lost it: starting from nothing would learn half the log.
+            The partition had a checkpoint once, and Redis has lost or damaged it: starting from nothing would learn
+            half the log.
         """
         claim = await self._store.claim(
-            self._name, partition, nonce=uuid.uuid4().hex, worker=self._worker, epoch=epoch, lease_ms=self._lease_ms
+            self.name, partition, nonce=uuid.uuid4().hex, worker=self._worker, epoch=epoch, lease_ms=self._lease_ms
         )
         if not claim.applied.done:
             return None
-        record = await self._store.load_shard(self._name, partition)
+        suspicion = Suspicion.of(claim)
+        record = await self._store.load_shard(self.name, partition)
         if record is not None:
-            return Holding(restored(self._lineage, record), claim.token, record.next)
+            return Holding(restored(self._lineage, record), claim.token, record.next, suspicion=suspicion)
         if claim.partition_known:
             raise DependencyError(
-                f"the checkpoint of partition {partition} in lineage {self._name!r} is gone from Redis",
+                f"the checkpoint of partition {partition} in lineage {self.name!r} is gone from Redis",
                 code="checkpoint_lost",
-                hint="restore Redis from its backup, or learn the log anew under another policy.lineage",
+                hint="restore a savepoint or a backup of Redis, or learn the log anew under another policy.lineage",
             )
-        return Holding(Shard(self._lineage), claim.token, None)
+        return Holding(Shard(self._lineage, source=source), claim.token, None, suspicion=suspicion)
 
     async def write(self, partition: int, holding: Holding) -> Applied:
         """Write what changed since the last checkpoint, and renew the lease."""
-        shard, state = holding.shard, holding.shard.state
-        changed = {str(bucket): shard.buckets[bucket].to_bytes() for bucket in shard.changed}
+        shard = holding.shard
+        changed = {str(bucket): shard.buckets[bucket].sealed()[0] for bucket in shard.changed}
+        state = shard.state
         applied = await self._store.checkpoint(
-            self._name,
+            self.name,
             partition,
             token=holding.token,
             fingerprint=self._fingerprint,
             change=ShardChange(
-                checkpoint_id=self._identity(holding, state),
+                checkpoint_id=_identity(holding, state),
                 expected_next=holding.stored_next,
                 next=state.next,
                 low=state.low.offset,
@@ -114,7 +146,16 @@ class Checkpoints:
             shard.removed.clear()
         return applied
 
-    def _identity(self, holding: Holding, state: ShardState) -> str:
-        """The same for a repetition of the same write, so that one whose answer was lost is recognised."""
-        text = f"{holding.token}:{holding.stored_next}:{state.next}:{state.tail}"
-        return hashlib.sha256(text.encode()).hexdigest()
+    async def suspect(self, partition: int, holding: Holding, offsets: tuple[int, int] | None) -> None:
+        """Leave word of what is about to be folded; whether Redis still takes it is the next checkpoint's to see."""
+        await self._store.suspect(self.name, partition, token=holding.token, offsets=offsets)
+
+
+def _identity(holding: Holding, state: ShardState) -> str:
+    """The same for a repetition of the same write, so that one whose answer was lost is recognised.
+
+    To renew a lease writes nothing new, and may well be done twice.
+    """
+    again = uuid.uuid4().hex if holding.stored_next == state.next else ""
+    text = f"{holding.token}:{holding.stored_next}:{state.next}:{state.tail}{again}"
+    return hashlib.sha256(text.encode()).hexdigest()

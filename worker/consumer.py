@@ -8,7 +8,7 @@ fetched across the move.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -27,6 +27,9 @@ logger = get_logger(__name__)
 _FETCH_TIMEOUT_MS = 200
 _FETCH_RECORDS_MAX = 24_000  # what is held decompressed at once, however many partitions there are
 _COMMIT_TIMEOUT_SECONDS = 2.0
+_REBALANCE_SECONDS = 1.0  # beyond its timeout, `getmany` waits without limit while the group rebalances
+_ENDS_SECONDS = 10.0
+_METADATA_SECONDS = 60  # a topic that is given more partitions is noticed after so long
 
 
 class _Epoch(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -103,7 +106,10 @@ class Consumer:
             fetch_max_wait_ms=settings.fetch_wait_ms,
             max_partition_fetch_bytes=settings.partition_fetch_bytes,
             session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=max(100, settings.session_timeout_ms // 4),
+            # A member learns of a rebalance by its heartbeat: everybody waits for the one that asks last.
+            heartbeat_interval_ms=max(100, min(1000, settings.session_timeout_ms // 4)),
+            metadata_max_age_ms=_METADATA_SECONDS * 1000,
+            isolation_level="read_committed",  # what a transaction took back was never said
             max_poll_interval_ms=max(300_000, settings.session_timeout_ms),
             partition_assignment_strategy=self._assignors,
             **settings.connection(),
@@ -138,7 +144,10 @@ class Consumer:
         """The next records by partition; nothing when none came in a while, or the assignment moved meanwhile."""
         epoch = self.epoch
         try:
-            batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS, max_records=_FETCH_RECORDS_MAX)
+            async with asyncio.timeout(_REBALANCE_SECONDS):
+                batches = await self._client.getmany(timeout_ms=_FETCH_TIMEOUT_MS, max_records=_FETCH_RECORDS_MAX)
+        except TimeoutError:
+            return {}  # checkpoints and publications go on meanwhile
         except NoOffsetForPartitionError:
             return {}  # raised for the moment between an assignment and our seek; it says nothing about now
         except OffsetOutOfRangeError as error:
@@ -147,6 +156,8 @@ class Consumer:
                 code="log_truncated",
                 hint="learn from what is left under another policy.lineage, and raise the topic's retention",
             ) from error
+        except KafkaError as error:
+            raise DependencyError(f"Kafka does not hand out records: {error!r}", code="kafka_fetch_failed") from error
         if epoch != self.epoch:
             return {}
         return {tp.partition: records for tp, records in batches.items()}
@@ -172,8 +183,45 @@ class Consumer:
 
     def lag(self, partition: int, position: int) -> int:
         """Records of a partition that are still to be read, as of the last fetch."""
-        highwater = self._client.highwater(self._of(partition))
-        return 0 if highwater is None else max(0, highwater - position)
+        if partition not in self.partitions:
+            return 0
+        end = self._client.last_stable_offset(self._of(partition))
+        if end is None or end < 0:  # an old broker, or none that has answered yet
+            end = self._client.highwater(self._of(partition))
+        return 0 if end is None else max(0, end - position)
+
+    async def position(self, partition: int) -> int | None:
+        """Offset of the next record that will be handed out; it also passes by what is no record, as after a
+        transaction. None while it is not known.
+        """
+        try:
+            async with asyncio.timeout(_REBALANCE_SECONDS):
+                return int(await self._client.position(self._of(partition)))
+        except (TimeoutError, KafkaError):
+            return None
+
+    async def ends(self, partitions: Collection[int]) -> dict[int, int]:
+        """The offset after the last record that may be read, per partition, asked of the brokers themselves.
+
+        Raises
+        ------
+        DependencyError
+            They do not answer.
+        """
+        try:
+            async with asyncio.timeout(_ENDS_SECONDS):
+                found = await self._client.end_offsets([self._of(partition) for partition in partitions])
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise DependencyError(
+                f"Kafka does not say how far the topic is: {error!r}", code="kafka_unreachable"
+            ) from error
+        return {tp.partition: end for tp, end in found.items()}
+
+    async def renew(self) -> None:
+        """Leave the group and join it again with a new client; positions are set by whoever sees the epoch move."""
+        await self.stop()
+        await self._connect()
+        self._epoch.count += 1
 
     async def commit(self, offsets: dict[int, int]) -> None:
         """Tell the group how far the checkpoints are. For lag tools alone: nothing here ever reads it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-import time
+from asyncio import get_running_loop
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,8 @@ from pathlib import Path
 from alice_rl.log import get_logger
 from alice_rl.shard import Shard
 from worker.checkpoint import Holding
-from worker.consumer import Consumer
 from worker.publisher import Publisher
+from worker.watchdog import Health
 
 __all__ = ["Heartbeat", "resident_bytes"]
 
@@ -24,16 +24,18 @@ class Heartbeat:
 
     def __init__(self, interval_seconds: float) -> None:
         self._interval = interval_seconds
-        self._last = time.monotonic()
+        self._last: float | None = None
         self._records = 0
         self._counts: dict[int, Counter[str]] = {}
         self._overflowed: set[int] = set()
 
     def beat_when_due(
-        self, consumer: Consumer, holdings: Mapping[int, Holding], counts: Counter[str], publisher: Publisher
+        self, health: Health, holdings: Mapping[int, Holding], counts: Counter[str], publisher: Publisher
     ) -> None:
         """Log when the interval has passed."""
-        seconds = time.monotonic() - self._last
+        now = get_running_loop().time()
+        self._last = now if self._last is None else self._last
+        seconds = now - self._last
         if seconds < self._interval:
             return
         shards = {partition: holding.shard for partition, holding in holdings.items()}
@@ -51,14 +53,16 @@ class Heartbeat:
             missing_total=learned["missing"],
             unmatched_total=learned["unmatched"],
             open_decisions=sum(shard.open_episodes for shard in shards.values()),
-            lag_records=sum(consumer.lag(partition, shard.position) for partition, shard in shards.items()),
+            ready=health.ready,
+            lag_records=health.lag_records,
+            lag_seconds=health.lag_seconds,
             partitions=sorted(shards),
             version=publisher.version,
             memory_bytes=resident_bytes(),
         )
         for partition, shard in shards.items():
             self._warn(partition, shard)
-        self._last, self._records = time.monotonic(), counts["records"]
+        self._last, self._records = now, counts["records"]
 
     def _warn(self, partition: int, shard: Shard) -> None:
         """Say which bounds a partition has reached since the last beat."""

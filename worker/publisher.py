@@ -7,14 +7,15 @@ are it, the script lets one of them through.
 
 from __future__ import annotations
 
-import time
+from asyncio import get_running_loop
 from collections.abc import Mapping
 
 from alice_rl.log import get_logger
 from alice_rl.snapshot.format import digest, pack
 from alice_rl.snapshot.records import Applied, Publication
 from alice_rl.snapshot.store import Store
-from worker.checkpoint import Holding, restored
+from worker.checkpoint import Holding
+from worker.peers import Peers
 from worker.settings import Settings
 from worker.solver import Taught, solve_policy
 
@@ -36,22 +37,28 @@ class Publisher:
     Attributes
     ----------
     version : int
-        The newest version that this worker has published or seen.
+        The newest version that this worker has published.
+    published_at : float
+        When that was, seconds of the loop's clock.
+    active : str or None
+        The lineage that publishes, when last seen. A worker that learns another one only keeps its checkpoints.
     """
 
     def __init__(self, store: Store, settings: Settings, who: str) -> None:
         self.version = 0
+        self.published_at = 0.0
+        self.active: str | None = None
         self._store = store
         self._settings = settings
-        self._lineage = settings.lineage
+        self._peers = Peers(store, settings.lineage, settings.policy.lineage)
         self._who = who
         self._due = 0.0
         self._offsets: dict[int, int] = {}
 
     async def publish_when_due(self, holdings: Mapping[int, Holding]) -> None:
         """Publish when the interval has passed and something was learned."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + self._settings.worker.publish_interval_seconds
+        if get_running_loop().time() >= self._due:
+            self._due = get_running_loop().time() + self._settings.worker.publish_interval_seconds
             await self.publish(holdings)
 
     async def publish(self, holdings: Mapping[int, Holding]) -> None:
@@ -63,22 +70,25 @@ class Publisher:
             The shards of this worker, right after a checkpoint.
         """
         own = {p: h for p, h in holdings.items() if h.stored_next is not None and not h.shard.rebuilding}
-        name = self._settings.policy.lineage
-        known = await self._store.known_partitions(name)
-        if not own or min(own) > min(known, default=0):
+        active, known = await self._store.standing(self._settings.policy.lineage)
+        self.active = active
+        if active != self._settings.policy.lineage or not own or min(own) > min(known, default=0):
+            self._peers.forget(frozenset())
             return
         taught = {p: Taught.of(h.shard) for p, h in own.items()}
+        self._peers.forget(known - own.keys())
         for partition in known - own.keys():
-            record = await self._store.load_shard(name, partition)
-            if record is not None:
-                taught[partition] = Taught.of(restored(self._lineage, record))
+            other = await self._peers.read(partition)
+            if other is None:
+                return  # a policy without it would forget what it has taught
+            taught[partition] = other
         offsets = {partition: part.next for partition, part in taught.items()}
         enough = sum(part.episodes for part in taught.values()) >= self._settings.worker.episodes_min
         if enough and offsets != self._offsets:
             await self._publish(taught, offsets)
 
     async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
-        started = time.monotonic()
+        started = get_running_loop().time()
         head = await self._store.read_head()
         snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
         blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
@@ -101,6 +111,7 @@ class Publisher:
                 self._offsets = offsets  # saying it again would not change the answer
             return
         self.version, self._offsets = published.version, offsets
+        self.published_at = get_running_loop().time()
         logger.info(
             "snapshot.published",
             version=published.version,
@@ -108,5 +119,5 @@ class Publisher:
             lineage=self._settings.policy.lineage,
             episodes=snapshot.manifest.counts.get("episodes", 0),
             bytes=len(blob),
-            seconds=round(time.monotonic() - started, 4),
+            seconds=round(get_running_loop().time() - started, 4),
         )

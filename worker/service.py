@@ -1,31 +1,31 @@
 """The worker: one loop that fetches, folds, checkpoints and publishes, and the only place where all parts meet.
 
-    claim and seek (when the assignment moved) -> fetch -> feed -> dead letters -> checkpoint -> publish
+    claim and seek (when the assignment moved) -> fetch -> fold -> dead letters -> checkpoint -> publish
 
-One coroutine owns the shards, so nothing is locked. What Kafka or Redis refuse for a while is retried; the worker
-keeps its place.
+What Kafka or Redis refuse for a while is retried; the worker keeps its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections import Counter
 from collections.abc import Coroutine
 
+from msgspec import structs
+
 from alice_rl import __version__
 from alice_rl.errors import AliceError, DependencyError
-from alice_rl.intake import Record
 from alice_rl.log import get_logger
-from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Retention, Store
 from worker.checkpoint import Checkpoints, Holding
 from worker.consumer import Consumer
 from worker.dead_letters import DeadLetters
 from worker.heartbeat import Heartbeat
+from worker.partitions import Partitions
 from worker.publisher import Publisher
 from worker.settings import Settings, instance_name
+from worker.watchdog import Health, Watchdog
 
 __all__ = ["Worker"]
 
@@ -34,7 +34,7 @@ logger = get_logger(__name__)
 _RETRY_SECONDS = (0.2, 5.0)
 # What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is
 # retried: the sums are in memory, the log keeps the rest, and a worker that gave up would only have to read it again.
-_FATAL = frozenset({"checkpoint_lost", "lineage_refused", "log_recreated", "log_truncated"})
+_FATAL = frozenset({"checkpoint_corrupt", "checkpoint_lost", "lineage_refused", "log_recreated", "log_truncated"})
 
 
 class Worker:
@@ -48,32 +48,51 @@ class Worker:
 
     Attributes
     ----------
-    holdings : dict of int to Holding
-        The partitions that this worker holds.
+    counts : Counter
+        What was read and rejected, in this process.
     waiting : bool
         Whether Kafka or Redis is away, and checkpoints wait for its return.
     """
 
-    def __init__(self, settings: Settings, consumer: Consumer | None = None) -> None:
+    def __init__(self, settings: Settings, consumer: Consumer | None = None, store: Store | None = None) -> None:
         self.settings = settings
         self.instance = instance_name()
-        self.holdings: dict[int, Holding] = {}
-        self.counts: Counter[str] = Counter()
+        self.waiting = False
         self._lineage = settings.lineage
         self._consumer = consumer or Consumer(settings.kafka)
         self._dead_letters = DeadLetters(settings.kafka)
         kept = Retention(versions_max=settings.snapshot.versions_kept, expire_seconds=settings.snapshot.expire_seconds)
-        self._store = Store.from_settings(settings.redis, settings.policy.name, retention=kept)
-        self._checkpoints = Checkpoints(
-            self._store, self._lineage, settings.policy.lineage, self.instance, settings.worker.lease_seconds
-        )
+        self._store = store or Store.from_settings(settings.redis, settings.policy.name, retention=kept)
+        self._partitions = Partitions(settings, self._consumer, self._checkpoints(), self._dead_letters)
+        self.counts: Counter[str] = self._partitions.counts
         self.publisher = Publisher(self._store, settings, self.instance)
+        self._watchdog = Watchdog(settings.worker, self._consumer, self.holdings, self._troubles)
         self._heartbeat = Heartbeat(settings.worker.heartbeat_interval_seconds)
-        self._epoch = -1
+        self._was_active = False
         self._stop = asyncio.Event()
-        self.waiting = False
         self._retry_at = 0.0
         self._retry_pause = _RETRY_SECONDS[0]
+
+    @property
+    def holdings(self) -> dict[int, Holding]:
+        """The partitions that this worker holds."""
+        return self._partitions.holdings
+
+    @property
+    def health(self) -> Health:
+        """Whether it is ready, and how far behind."""
+        return self._watchdog.health
+
+    def _checkpoints(self) -> Checkpoints:
+        settings = self.settings
+        return Checkpoints(
+            self._store, self._lineage, settings.policy.lineage, self.instance, settings.worker.lease_seconds
+        )
+
+    def _troubles(self) -> list[str]:
+        """What keeps this worker from its work, for the watchdog."""
+        troubles = [] if self._partitions.settled else ["waiting for its partitions"]
+        return [*troubles, "Redis or Kafka is away"] if self.waiting else troubles
 
     def stop(self) -> None:
         """Ask the loop to finish: it checkpoints what it has folded, publishes, and leaves the group."""
@@ -89,17 +108,18 @@ class Worker:
         ConfigError
             The lineage was declared with another structure.
         """
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             if await self._until_told(self._start()):
-                await self._loop()
+                await self._watched()
                 await asyncio.wait_for(self._drain(), self.settings.worker.drain_timeout_seconds)
         except AliceError as error:
             logger.error("worker.failed", code=error.code, error=error.message, hint=error.hint)
             raise
         finally:
             await self._close()
-            seconds = round(time.monotonic() - started, 3)
+            seconds = round(loop.time() - started, 3)
             logger.info("worker.stopped", records_total=self.counts["records"], seconds=seconds)
 
     async def _until_told(self, starting: Coroutine[None, None, None]) -> bool:
@@ -134,121 +154,67 @@ class Worker:
             instance=self.instance,
         )
 
-    async def _loop(self) -> None:
-        checkpoint_at = time.monotonic() + self.settings.worker.checkpoint_interval_seconds
+    async def _watched(self) -> None:
+        """The loop, with the watchdog beside it."""
+        watching = asyncio.create_task(self._watchdog.run())
+        try:
+            await self._loop(watching)
+        finally:
+            watching.cancel()
+
+    async def _loop(self, watching: asyncio.Task[None]) -> None:
+        clock, interval = asyncio.get_running_loop().time, self.settings.worker.checkpoint_interval_seconds
+        checkpoint_at = clock() + interval
         while not self._stop.is_set():
+            if watching.done():
+                watching.result()  # a bug in it is one of the worker
             try:
-                if self._epoch != self._consumer.epoch:
-                    await self._take_assignment()
-                await self._fold(await self._consumer.fetch())
-                if time.monotonic() >= max(checkpoint_at, self._retry_at):
-                    checkpoint_at = time.monotonic() + self.settings.worker.checkpoint_interval_seconds
-                    await self._checkpoint()
+                if self._watchdog.renewal_due:
+                    self._watchdog.renewal_due = False
+                    await self._consumer.renew()
+                if not self._partitions.settled:
+                    await self._partitions.checkpoint()  # whoever is given our partitions should go on from here
+                    await self._partitions.settle()
+                await self._partitions.fold(await self._consumer.fetch())
+                if clock() >= max(checkpoint_at, self._retry_at):
+                    checkpoint_at = clock() + interval
+                    await self._partitions.checkpoint()
                     await self.publisher.publish_when_due(self.holdings)
+                    await self._follow()
                     self._recovered()
             except DependencyError as error:
                 self._back_off(error)
                 await asyncio.sleep(_RETRY_SECONDS[0])
-            self._heartbeat.beat_when_due(self._consumer, self.holdings, self.counts, self.publisher)
+            self._heartbeat.beat_when_due(self.health, self.holdings, self.counts, self.publisher)
 
-    async def _take_assignment(self) -> None:
-        """Claim what the group has given us, let go of the rest, and seek: the one place where positions are set."""
-        epoch = self._consumer.epoch
-        assigned = self._consumer.partitions
-        for partition in self.holdings.keys() - assigned:
-            del self.holdings[partition]
-            logger.info("partition.revoked", partition=partition, epoch=epoch)
-        for partition in sorted(assigned):
-            if partition in self.holdings:
-                self._consumer.seek(partition, self.holdings[partition].shard.position)
-            elif not await self._take(partition, epoch):
-                return
-            if self._consumer.epoch != epoch:
-                return  # it moved again; the next turn of the loop starts over
-        self._epoch = epoch
-
-    async def _take(self, partition: int, epoch: int) -> bool:
-        """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
-        started = time.monotonic()
-        holding = await self._checkpoints.claim(partition, epoch)
-        if holding is None:
-            logger.warning("partition.fenced", partition=partition, epoch=epoch, reason="claimed by another worker")
-            await asyncio.sleep(_RETRY_SECONDS[0])
-            return False
-        first, end = await self._consumer.log_ends(partition)
-        shard = holding.shard
-        if holding.stored_next is None:
-            shard.begin(first if self.settings.kafka.start_from == "earliest" else end)
-        elif not first <= shard.next <= end:
-            raise _gap(partition, shard.next, first, end)
-        self._consumer.seek(partition, max(shard.position, first))
-        self.holdings[partition] = holding
-        logger.info(
-            "partition.assigned",
-            partition=partition,
-            epoch=epoch,
-            next=shard.next,
-            low=shard.position,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return True
-
-    async def _fold(self, batches: dict[int, list[Record]]) -> None:
-        for partition, records in batches.items():
-            holding = self.holdings.get(partition)
-            if holding is None:
-                continue
-            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            rejected = shard.feed(records)
-            if rebuilding and not shard.rebuilding:
-                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
-            self.counts["records"] += len(records) if shard.next > before else 0
-            self.counts["rejected"] += len(rejected)
-            if rejected:
-                await self._dead_letters.send(partition, rejected)
-            await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
-
-    async def _checkpoint(self) -> None:
-        """Write every shard that moved."""
-        await self._dead_letters.flush()
-        started = time.monotonic()
-        moved = {p: h for p, h in self.holdings.items() if h.shard.next != h.stored_next and not h.shard.rebuilding}
-        results = await asyncio.gather(
-            *(self._checkpoints.write(p, h) for p, h in moved.items()), return_exceptions=True
-        )
-        written: dict[int, int] = {}
-        for (partition, holding), applied in zip(moved.items(), results, strict=True):
-            if isinstance(applied, BaseException):
-                raise applied
-            if applied.done:
-                written[partition] = holding.shard.next
-                self.holdings[partition] = holding._replace(stored_next=holding.shard.next)
-            else:
-                self._lose(partition, applied)
-        if written:
-            logger.debug("checkpoint.written", partitions=sorted(written), seconds=round(time.monotonic() - started, 4))
-            await self._consumer.commit(written)
-
-    def _lose(self, partition: int, applied: Applied) -> None:
-        """Let go of a shard that Redis would not take: it is loaded again, never merged."""
-        if applied is Applied.LINEAGE:
-            raise DependencyError(
-                f"lineage {self.settings.policy.lineage!r} is not declared in Redis with this configuration any more",
-                code="lineage_refused",
-                hint="undo the change of structure, or learn it under another policy.lineage",
-            )
-        logger.warning("partition.fenced", partition=partition, epoch=self._epoch, reason=applied.value)
-        del self.holdings[partition]
-        self._epoch = -1
+    async def _follow(self) -> None:
+        """Go over to the lineage that took over from ours, when it has the same structure; else say what to do."""
+        active, own = self.publisher.active, self.settings.policy.lineage
+        if active in (None, own) or not self._was_active:
+            self._was_active = self._was_active or active == own
+            return
+        self._was_active = False
+        declared = await self._store.lineage_config(active)
+        if declared is None or declared[0] != self._lineage.fingerprint:
+            logger.warning("lineage.superseded", lineage=own, active_lineage=active)
+            return
+        policy = structs.replace(self.settings.policy, lineage=active)
+        self.settings = structs.replace(self.settings, policy=policy)
+        self._partitions.release()
+        self._partitions.checkpoints = self._checkpoints()
+        self.publisher = Publisher(self._store, self.settings, self.instance)
+        self._was_active = True
+        logger.info("lineage.followed", lineage=own, active_lineage=active)
 
     async def _drain(self) -> None:
-        started = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
-            await self._checkpoint()
+            await self._partitions.checkpoint()
             await self.publisher.publish(self.holdings)
         except DependencyError as error:
             logger.warning("checkpoint.failed", error=str(error))
-        logger.info("worker.drained", partitions=sorted(self.holdings), seconds=round(time.monotonic() - started, 3))
+        logger.info("worker.drained", partitions=sorted(self.holdings), seconds=round(clock() - started, 3))
 
     async def _close(self) -> None:
         await self._dead_letters.close()
@@ -259,28 +225,15 @@ class Worker:
         """Note that a dependency is away, or give up when waiting cannot help."""
         if error.code in _FATAL:
             raise error
-        if not self.waiting:
+        if not self.waiting and error.code.startswith("kafka"):
+            logger.warning("kafka.unreachable", error=str(error), retry_seconds=self._retry_pause)
+        elif not self.waiting:
             logger.warning("redis.unreachable", error=str(error), retry_seconds=self._retry_pause)
         self.waiting = True
-        self._retry_at = time.monotonic() + self._retry_pause
+        self._retry_at = asyncio.get_running_loop().time() + self._retry_pause
         self._retry_pause = min(self._retry_pause * 2, _RETRY_SECONDS[1])
 
     def _recovered(self) -> None:
         if self.waiting:
-            logger.info("redis.recovered")
+            logger.info("worker.recovered")
         self.waiting, self._retry_pause = False, _RETRY_SECONDS[0]
-
-
-def _gap(partition: int, next_offset: int, first: int, end: int) -> DependencyError:
-    if next_offset < first:
-        return DependencyError(
-            f"partition {partition} must go on at offset {next_offset}, but the topic begins at {first} by now: "
-            f"{first - next_offset} records left retention before they were read",
-            code="log_truncated",
-            hint="learn from what is left under another policy.lineage, and raise the topic's retention",
-        )
-    return DependencyError(
-        f"partition {partition} must go on at offset {next_offset}, but the topic ends at {end}: it was made anew",
-        code="log_recreated",
-        hint="learn the new topic under another policy.lineage",
-    )

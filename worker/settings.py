@@ -85,6 +85,17 @@ class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lease_seconds: Annotated[
         float, Meta(ge=1, le=600, description="how long a partition counts as held without a checkpoint")
     ] = 15.0
+    stall_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="a partition that does not move for so long, with more to read, has stalled"),
+    ] = 30.0
+    ready_lag_seconds: Annotated[
+        float, Meta(gt=0, le=1e6, description="a worker that is further behind than this is not ready")
+    ] = 60.0
+    skip: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[0-9]+:[0-9]+$")], ...],
+        Meta(description='records that are passed over, "partition:offset"; for those that kill the worker'),
+    ] = ()
     intents_max: Annotated[
         int, Meta(ge=1, le=65_536, description="intents and query classes with rows of their own; part of the lineage")
     ] = 4096
@@ -92,6 +103,11 @@ class WorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="whether a turn that the cache answered teaches route and tool, too; part of the lineage"),
     ] = False
+
+    @property
+    def skipped(self) -> list[tuple[int, int]]:
+        """Partition and offset of the records to pass over."""
+        return [(int(partition), int(offset)) for partition, offset in (place.split(":") for place in self.skip)]
 
 
 class SnapshotSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 __all__ = [
+    "BUCKET",
     "Applied",
     "Claim",
     "HistoryEntry",
@@ -24,7 +25,8 @@ __all__ = [
 
 # Extra fields and buckets share the HASH with the offsets; the prefix keeps their names apart.
 _EXTRA = "extra:"
-_BUCKET = "bucket:"
+BUCKET = "bucket:"
+"""What the field of a bucket begins with in a shard's HASH."""
 
 
 class Applied(StrEnum):
@@ -94,6 +96,12 @@ class Claim(msgspec.Struct, frozen=True):
         A known partition without a shard has lost its state: replay, do not start from nothing.
     lease_until_ms : int
         End of the lease by Redis's clock, ms since the epoch.
+    in_vain : int
+        Claims right before this one after which no checkpoint moved the shard.
+    blamed : (int, int) or None
+        Offsets `[first, end)` that the last owners were folding when they died, where they said so.
+    deaths : int
+        How many owners died there, in a row.
     """
 
     applied: Applied
@@ -101,6 +109,9 @@ class Claim(msgspec.Struct, frozen=True):
     shard_exists: bool
     partition_known: bool
     lease_until_ms: int
+    in_vain: int = 0
+    blamed: tuple[int, int] | None = None
+    deaths: int = 0
 
 
 class ShardChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +157,10 @@ class ShardChange(msgspec.Struct, frozen=True, kw_only=True):
     def to_arguments(self) -> list[bytes | str | int]:
         """The last arguments of the script `checkpoint`: offsets, count, pairs to set, fields to delete."""
         pairs: list[bytes | str | int] = []
-        for prefix, fields in ((_EXTRA, self.extra), (_BUCKET, self.buckets)):
+        for prefix, fields in ((_EXTRA, self.extra), (BUCKET, self.buckets)):
             for name, value in fields.items():
                 pairs += (prefix + name, value)
-        removed = [_EXTRA + name for name in self.removed_extra] + [_BUCKET + name for name in self.removed_buckets]
+        removed = [_EXTRA + name for name in self.removed_extra] + [BUCKET + name for name in self.removed_buckets]
         expected = "" if self.expected_next is None else self.expected_next
         return [expected, self.next, self.low, self.watermark_ms, self.tail, len(pairs), *pairs, *removed]
 
@@ -174,7 +185,7 @@ class ShardRecord(msgspec.Struct, frozen=True, kw_only=True):
             watermark_ms=int(named["watermark_ms"]),
             tail=named["tail"].decode(),
             extra={name[len(_EXTRA) :]: value for name, value in named.items() if name.startswith(_EXTRA)},
-            buckets={name[len(_BUCKET) :]: value for name, value in named.items() if name.startswith(_BUCKET)},
+            buckets={name[len(BUCKET) :]: value for name, value in named.items() if name.startswith(BUCKET)},
         )
 
 
@@ -195,6 +206,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         The snapshot.
     candidate : bool
         Store it without making it live.
+    takes_over_from : str
+        The active lineage, when this one is to take its place; empty otherwise.
     who, why, detail : str
         For the audit; `detail` is JSON or empty.
     """
@@ -205,6 +218,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     blob: bytes
     candidate: bool = False
+    takes_over_from: str = ""
     who: str = ""
     why: str = ""
     detail: str = ""

@@ -8,6 +8,7 @@ idempotent by nature.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
@@ -15,11 +16,12 @@ import redis.asyncio
 from alice_rl.errors import ConfigError
 from alice_rl.snapshot import keys, scripts
 from alice_rl.snapshot.connection import reaching
-from alice_rl.snapshot.records import Applied, Claim, Owner, ShardChange, ShardRecord
+from alice_rl.snapshot.records import BUCKET, Applied, Claim, Owner, ShardChange, ShardRecord
 
 __all__ = ["ShardStore"]
 
 _NONCE = re.compile(r"[^\s:]{1,128}\Z")
+_BESIDE_BUCKETS = ("next", "low", "watermark_ms", "tail", "extra:state")
 
 
 class ShardStore:
@@ -95,10 +97,15 @@ class ShardStore:
 
     async def known_partitions(self, lineage: str) -> frozenset[int]:
         """Partitions that ever had a checkpoint; one without a shard has lost its state."""
+        return (await self.standing(lineage))[1]
+
+    async def standing(self, lineage: str) -> tuple[str | None, frozenset[int]]:
+        """The lineage that may publish, and the partitions of this one that ever had a checkpoint."""
         with reaching(self._where):
-            fields = await self._redis.hkeys(keys.meta(self._policy))
-        prefix = _partition_field(lineage, "")
-        return frozenset(int(name[len(prefix) :]) for name in map(bytes.decode, fields) if name.startswith(prefix))
+            fields = await self._redis.hgetall(keys.meta(self._policy))
+        active, prefix = fields.get(b"active_lineage"), _partition_field(lineage, "")
+        known = (name[len(prefix) :] for name in map(bytes.decode, fields) if name.startswith(prefix))
+        return None if active is None else active.decode(), frozenset(map(int, known))
 
     async def claim(self, lineage: str, partition: int, *, nonce: str, worker: str, epoch: int, lease_ms: int) -> Claim:
         """Take a partition over; whoever held it is fenced.
@@ -114,12 +121,27 @@ class ShardStore:
         """
         if not _NONCE.match(nonce):
             raise ValueError(f"nonce {nonce!r} must be one word without colons")
-        status, token, exists, known, lease = await self._run(
+        status, token, exists, known, lease, vain, blamed, deaths = await self._run(
             "claim",
             [self._owner(lineage, partition), self._shard(lineage, partition), keys.meta(self._policy)],
             [nonce, worker, epoch, lease_ms, _partition_field(lineage, partition)],
         )
-        return Claim(Applied(status.decode()), int(token), exists == b"1", known == b"1", int(lease))
+        return Claim(
+            Applied(status.decode()),
+            int(token),
+            exists == b"1",
+            known == b"1",
+            int(lease),
+            int(vain or 0),
+            _range(blamed),
+            int(deaths),
+        )
+
+    async def suspect(self, lineage: str, partition: int, *, token: int, offsets: tuple[int, int] | None) -> Applied:
+        """Leave word which offsets `[first, end)` are about to be folded, or with None that no fold is under way."""
+        text = "" if offsets is None else f"{offsets[0]}:{offsets[1]}"
+        (status,) = await self._run("suspect", [self._owner(lineage, partition)], [token, text])
+        return Applied(status.decode())
 
     async def owner(self, lineage: str, partition: int) -> Owner | None:
         """Who holds a partition."""
@@ -134,6 +156,24 @@ class ShardStore:
         with reaching(self._where):
             fields = await self._redis.hgetall(self._shard(lineage, partition))
         return ShardRecord.from_hash(fields) if fields else None
+
+    async def shard_position(self, lineage: str, partition: int) -> ShardRecord | None:
+        """The stored shard without its buckets, which may be megabytes; None when there is none."""
+        with reaching(self._where):
+            values = await self._redis.hmget(self._shard(lineage, partition), _BESIDE_BUCKETS)
+        if values[0] is None:
+            return None
+        found = zip(_BESIDE_BUCKETS, values, strict=True)
+        return ShardRecord.from_hash({name.encode(): value for name, value in found if value is not None})
+
+    async def load_buckets(self, lineage: str, partition: int, names: Sequence[str]) -> dict[str, bytes]:
+        """Some buckets of a stored shard; those that it does not have are left out."""
+        if not names:
+            return {}
+        fields = [BUCKET + name for name in names]
+        with reaching(self._where):
+            values = await self._redis.hmget(self._shard(lineage, partition), fields)
+        return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
     async def checkpoint(
         self, lineage: str, partition: int, *, token: int, fingerprint: str, change: ShardChange
@@ -176,3 +216,9 @@ class ShardStore:
 
 def _partition_field(lineage: str, partition: int | str) -> str:
     return f"partition:{lineage}:{partition}"
+
+
+def _range(text: bytes) -> tuple[int, int] | None:
+    """Offsets as the script `suspect` writes them: "first:end"."""
+    first, colon, end = text.partition(b":")
+    return (int(first), int(end)) if colon else None

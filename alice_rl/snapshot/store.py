@@ -130,6 +130,7 @@ class Store(ShardStore):
                 publication.who,
                 publication.why,
                 publication.detail,
+                publication.takes_over_from,
             ],
         )
         return Published(Applied(status.decode()), int(version), live == b"1", note.decode())

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import reaching
-from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Retention, Store
 from worker.settings import Settings
 
@@ -16,21 +15,9 @@ __all__ = ["Inspector", "inspecting"]
 
 Kind = TypeVar("Kind", bound=Store)
 
-_BESIDE_BUCKETS = ("next", "low", "watermark_ms", "tail", "extra:state")
-
 
 class Inspector(Store):
-    """A store with a few reads more than the worker needs."""
-
-    async def position(self, lineage: str, partition: int) -> ShardRecord | None:
-        """The stored shard of a partition without its buckets, which may be megabytes; None when there is none."""
-        with reaching(self._where):
-            values = await self._redis.hmget(self._shard(lineage, partition), _BESIDE_BUCKETS)
-        if values[0] is None:
-            return None
-        return ShardRecord.from_hash(
-            {n.encode(): v for n, v in zip(_BESIDE_BUCKETS, values, strict=True) if v is not None}
-        )
+    """A store with a read more than the worker needs."""
 
     async def published_ms(self, version: int) -> int | None:
         """When a version was published by Redis's clock, ms since the epoch; None when that is forgotten."""

@@ -228,7 +228,7 @@ class Surveyor:
 
     async def _partition(self, lineage: str, partition: int, ends: Ends, now_ms: int) -> PartitionSeen:
         record, owner = await asyncio.gather(
-            self._inspector.position(lineage, partition), self._inspector.owner(lineage, partition)
+            self._inspector.shard_position(lineage, partition), self._inspector.owner(lineage, partition)
         )
         first, end = ends.offsets.get(partition, (None, None))
         reached = first if record is None else record.next

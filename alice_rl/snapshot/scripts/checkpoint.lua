@@ -14,6 +14,7 @@
 --
 -- Why: state and offset in one write are what makes a restart exact. The changed fields are a difference to the state
 -- at the expected offset, so they may only land on that state: the answer to FENCED and CAS is reload, never merge.
+-- A shard that moved was not read in vain, and a range that it has passed is no longer to blame.
 -- HSET comes first: when memory is full Redis refuses the first write, and then nothing has been written.
 
 local CHUNK = 1000 -- Lua's stack holds about 8000 arguments
@@ -28,7 +29,7 @@ end
 if redis.call('GETRANGE', KEYS[3], 0, #ARGV[3]) ~= ARGV[3] .. ' ' then
   return {'LINEAGE', at}
 end
-local owner = redis.call('HMGET', KEYS[1], 'token', 'lease_ms')
+local owner = redis.call('HMGET', KEYS[1], 'token', 'lease_ms', 'blamed')
 if owner[1] ~= token then
   return {'FENCED', at}
 end
@@ -49,4 +50,11 @@ redis.call('HSET', KEYS[4], ARGV[4], '1')
 local clock = redis.call('TIME')
 local now_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 redis.call('HSET', KEYS[1], 'lease', string.format('%.0f', now_ms + tonumber(owner[2])))
+if at ~= next_offset then
+  redis.call('HDEL', KEYS[1], 'vain', 'suspect')
+  local blamed_end = tonumber(string.match(owner[3] or '', ':(%d+)$') or '0')
+  if blamed_end <= tonumber(next_offset) then
+    redis.call('HDEL', KEYS[1], 'blamed', 'deaths')
+  end
+end
 return {'OK', next_offset}

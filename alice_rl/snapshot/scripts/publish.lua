@@ -5,16 +5,19 @@
 -- ARGV  1 expected seq   2 run id for a head that has none   3 lineage   4 offsets as JSON {"partition":next}
 --       5 digest   6 blob   7 mode live|candidate   8 newest versions to keep   9 seconds until the others expire
 --       10 most history entries   11 channel   12 who   13 why   14 detail
+--       15 the active lineage that this one takes over from, '' to publish as the active one
 -- Reply {status, version, 1 when that version is live else 0, note}
 --       OK       stored as `version`
 --       ALREADY  the same digest is live or the newest, as `version`; nothing was written
 --       LINEAGE  the lineage is not the active one; note: the one that is
 --       CAS      seq is not the expected one; version: the seq that stands
 --       OFFSETS  a partition would go back; note: which
+--       PINNED   the lineage may not take over, because a version is pinned; note: which
 --
 -- Why: the version stands inside the blob's manifest, so the publisher names the seq it packed for, and a conflict means
 -- read the head again. Two publishers at work are harmless: the second is told ALREADY, CAS or OFFSETS.
--- Offsets are compared within a lineage only; a switch of lineage has its own check when it is activated.
+-- A lineage takes over in one step: it must have caught up with all that the one before has published, and becomes the
+-- active one together with its first snapshot. The audit calls that `takeover`.
 -- A pin keeps live as it is, and the snapshot is stored all the same.
 -- SET comes first: when memory is full Redis refuses the first write, and then nothing has been written.
 -- Nothing is ever deleted under a reader: versions that nobody refers to are left to expire, and a bounded number of
@@ -38,13 +41,17 @@ if redis.call('HGET', KEYS[4], newest) == digest then
   return {'ALREADY', newest, live == newest and '1' or '0', ''}
 end
 local active = redis.call('HGET', KEYS[2], 'active_lineage') or ''
-if active ~= lineage then
+local replaced = ARGV[15]
+if active ~= (replaced == '' and lineage or replaced) then
   return {'LINEAGE', newest, '0', active}
 end
 if newest ~= ARGV[1] then
   return {'CAS', newest, '0', ''}
 end
-if head[7] == lineage then
+if replaced ~= '' and pinned ~= '' then
+  return {'PINNED', newest, '0', pinned}
+end
+if head[7] == lineage or head[7] == replaced then
   local offered = {}
   for partition, offset in string.gmatch(offsets, '"(%d+)"%s*:%s*(%d+)') do
     offered[partition] = tonumber(offset)
@@ -67,11 +74,14 @@ if mode == 'live' and pinned == '' then
 end
 redis.call('HSET', KEYS[1], 'seq', version, 'live', live, 'live_digest', live_digest, 'previous', previous,
   'pinned', pinned, 'lineage', lineage, 'offsets', offsets)
+if replaced ~= '' then
+  redis.call('HSET', KEYS[2], 'active_lineage', lineage)
+end
 local clock = redis.call('TIME')
 local now_ms = string.format('%.0f', tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000))
 redis.call('ZADD', KEYS[3], now_ms, version)
 redis.call('HSET', KEYS[4], version, digest)
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[10], '*', 'kind', 'publish', 'version', version, 'digest', digest,
+redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[10], '*', 'kind', replaced == '' and 'publish' or 'takeover', 'version', version, 'digest', digest,
   'live', live, 'lineage', lineage, 'offsets', offsets, 'who', ARGV[12], 'why', ARGV[13], 'detail', ARGV[14])
 
 local referred = {[live] = true, [previous] = true, [canary] = true, [pinned] = true}

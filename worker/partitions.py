@@ -1,0 +1,230 @@
+"""The partitions that a worker holds, and what is done with them: claim, fold, checkpoint.
+
+One coroutine owns the shards, so nothing is locked. What Redis will not take is let go of and loaded again, never
+merged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from alice_rl.errors import DependencyError
+from alice_rl.intake import Record, Rejected
+from alice_rl.log import get_logger
+from alice_rl.snapshot.records import Applied
+from worker.checkpoint import Checkpoints, Holding
+from worker.consumer import Consumer
+from worker.dead_letters import DeadLetters
+from worker.settings import Settings
+
+__all__ = ["Partitions"]
+
+logger = get_logger(__name__)
+
+_FENCED_SECONDS = 0.2  # before a partition that another worker was quicker to claim is claimed again
+
+
+class Partitions:
+    """A worker's share of the log.
+
+    Parameters
+    ----------
+    settings : Settings
+    consumer : Consumer
+    checkpoints : Checkpoints
+    dead_letters : DeadLetters
+
+    Attributes
+    ----------
+    holdings : dict of int to Holding
+        The partitions that are held.
+    counts : Counter
+        Records folded and rejected by this process.
+    """
+
+    def __init__(
+        self, settings: Settings, consumer: Consumer, checkpoints: Checkpoints, dead_letters: DeadLetters
+    ) -> None:
+        self.holdings: dict[int, Holding] = {}
+        self.counts: Counter[str] = Counter()
+        self.checkpoints = checkpoints
+        self._settings = settings
+        self._consumer = consumer
+        self._dead_letters = dead_letters
+        self._epoch = -1
+
+    @property
+    def settled(self) -> bool:
+        """Whether the holdings are those that the group has assigned."""
+        return self._epoch == self._consumer.epoch
+
+    def release(self) -> None:
+        """Let go of everything; the next `settle` claims it anew."""
+        self.holdings.clear()
+        self._epoch = -1
+
+    async def settle(self) -> None:
+        """Claim what the group has given us, let go of the rest, and seek: the one place where positions are set."""
+        epoch = self._consumer.epoch
+        assigned = self._consumer.partitions
+        for partition in self.holdings.keys() - assigned:
+            del self.holdings[partition]
+            logger.info("partition.revoked", partition=partition, epoch=epoch)
+        for partition in sorted(assigned):
+            if partition in self.holdings:
+                self._resume(partition, self.holdings[partition])
+            elif not await self._take(partition, epoch):
+                return
+            if self._consumer.epoch != epoch:
+                return  # it moved again; the next turn of the loop starts over
+        self._epoch = epoch
+
+    def _resume(self, partition: int, holding: Holding) -> None:
+        """Go on where we are; the last record is read once more, to see that it is still the same log."""
+        shard = holding.shard
+        self._consumer.seek(partition, max(shard.position - 1, shard.start))
+
+    async def _take(self, partition: int, epoch: int) -> bool:
+        """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
+        started = asyncio.get_running_loop().time()
+        holding = await self.checkpoints.claim(partition, epoch)
+        if holding is None:
+            logger.warning("partition.fenced", partition=partition, epoch=epoch, reason="claimed by another worker")
+            await asyncio.sleep(_FENCED_SECONDS)
+            return False
+        first, end = await self._consumer.log_ends(partition)
+        shard = holding.shard
+        if holding.stored_next is None:
+            shard.begin(end if self._settings.kafka.start_from == "latest" else first)
+        elif not first <= shard.next <= end:
+            raise _gap(partition, shard.next, first, end)
+        self._pass_over(partition, holding)
+        self._consumer.seek(partition, max(shard.position, first))
+        self.holdings[partition] = holding
+        logger.info(
+            "partition.assigned",
+            partition=partition,
+            epoch=epoch,
+            next=shard.next,
+            low=shard.position,
+            seconds=round(asyncio.get_running_loop().time() - started, 3),
+        )
+        return True
+
+    def _pass_over(self, partition: int, holding: Holding) -> None:
+        """Put the records on the shard's skip list that killed their readers, or that the settings name."""
+        shard, suspicion = holding.shard, holding.suspicion
+        shard.skipped.update(
+            offset for skipped, offset in self._settings.worker.skipped if skipped == partition and offset >= shard.next
+        )
+        if suspicion is None:
+            return
+        if suspicion.culprit is not None:
+            shard.skipped.add(suspicion.culprit)
+            logger.error(
+                "record.skipped",
+                partition=partition,
+                offset=suspicion.culprit,
+                deaths=suspicion.deaths,
+                next=shard.next,
+            )
+        else:
+            logger.warning(
+                "record.suspected",
+                partition=partition,
+                next=shard.next,
+                first=suspicion.first,
+                end=suspicion.end,
+                deaths=suspicion.deaths,
+            )
+
+    async def fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
+        """Fold what was fetched; what is rejected goes to the dead letters."""
+        for partition, records in batches.items():
+            holding = self.holdings.get(partition)
+            if holding is None:
+                continue
+            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
+            rejected = await self._feed(partition, holding, records)
+            if rebuilding and not shard.rebuilding:
+                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+            self.counts["records"] += sum(record.offset >= before for record in records)
+            self.counts["rejected"] += len(rejected)
+            if rejected:
+                await self._dead_letters.send(partition, rejected)
+            await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
+
+    async def _feed(self, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
+        """Feed the shard: at once, or step by step when a record may kill us."""
+        if holding.suspicion is None:
+            return holding.shard.feed(records)
+        rejected: list[Rejected] = []
+        for part in holding.suspicion.parts(records):
+            await self.checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
+            rejected += holding.shard.feed(part)
+        await self.checkpoints.suspect(partition, holding, None)
+        return rejected
+
+    async def checkpoint(self) -> None:
+        """Write every shard that moved, and renew the leases of those that did not."""
+        await self._dead_letters.flush()
+        now = started = asyncio.get_running_loop().time()
+        renewal = self._settings.worker.lease_seconds / 3
+        due = {
+            partition: holding
+            for partition, holding in self.holdings.items()
+            if not holding.shard.rebuilding
+            and (holding.shard.next != holding.stored_next or now - holding.renewed_at >= renewal)
+        }
+        results = await asyncio.gather(*(self.checkpoints.write(p, h) for p, h in due.items()), return_exceptions=True)
+        written: dict[int, int] = {}
+        for (partition, holding), applied in zip(due.items(), results, strict=True):
+            if isinstance(applied, BaseException):
+                raise applied
+            if applied.done:
+                written[partition] = holding.shard.next
+                self.holdings[partition] = _stored(holding, now)
+            else:
+                self._lose(partition, applied)
+        if written:
+            seconds = round(asyncio.get_running_loop().time() - started, 4)
+            self.counts["checkpoints"] += 1
+            logger.debug("checkpoint.written", partitions=sorted(written), seconds=seconds)
+            await self._consumer.commit(written)
+
+    def _lose(self, partition: int, applied: Applied) -> None:
+        """Let go of a shard that Redis would not take: it is loaded again, never merged."""
+        if applied is Applied.LINEAGE:
+            raise DependencyError(
+                f"lineage {self.checkpoints.name!r} is not declared in Redis with this configuration any more",
+                code="lineage_refused",
+                hint="undo the change of structure, or learn it under another policy.lineage",
+            )
+        logger.warning("partition.fenced", partition=partition, epoch=self._epoch, reason=applied.value)
+        del self.holdings[partition]
+        self._epoch = -1
+
+
+def _stored(holding: Holding, now: float) -> Holding:
+    """The holding after Redis took its checkpoint; a suspicion ends where the log was passed without harm."""
+    suspicion, next_offset = holding.suspicion, holding.shard.next
+    if suspicion is not None and next_offset != holding.stored_next and next_offset >= suspicion.end:
+        suspicion = None
+    return holding._replace(stored_next=next_offset, renewed_at=now, suspicion=suspicion)
+
+
+def _gap(partition: int, next_offset: int, first: int, end: int) -> DependencyError:
+    if next_offset < first:
+        return DependencyError(
+            f"partition {partition} must go on at offset {next_offset}, but the topic begins at {first} by now: "
+            f"{first - next_offset} records left retention before they were read",
+            code="log_truncated",
+            hint="learn from what is left under another policy.lineage, and raise the topic's retention",
+        )
+    return DependencyError(
+        f"partition {partition} must go on at offset {next_offset}, but the topic ends at {end}: it was made anew",
+        code="log_recreated",
+        hint="learn the new topic under another policy.lineage",
+    )
