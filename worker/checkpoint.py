@@ -69,6 +69,13 @@ class Holding(NamedTuple):
     renewed_at: float = 0.0
     suspicion: Suspicion | None = None
 
+    def stored(self, now: float) -> Holding:
+        """The same after Redis took its checkpoint; a suspicion ends where the log was passed without harm."""
+        suspicion, next_offset = self.suspicion, self.shard.next
+        if suspicion is not None and next_offset != self.stored_next and next_offset >= suspicion.end:
+            suspicion = None
+        return self._replace(stored_next=next_offset, renewed_at=now, suspicion=suspicion)
+
 
 class Checkpoints:
     """Claims, loads and writes the shards of one lineage.

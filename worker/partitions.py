@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from alice_rl.errors import DependencyError
-from alice_rl.intake import Record, Rejected
+from alice_rl.intake import Record
 from alice_rl.log import get_logger
 from alice_rl.snapshot.records import Applied
 from worker.checkpoint import Checkpoints, Holding
 from worker.consumer import Consumer
 from worker.dead_letters import DeadLetters
+from worker.folding import feed, pass_over
 from worker.settings import Settings
 
 __all__ = ["Partitions"]
@@ -100,7 +101,7 @@ class Partitions:
             shard.begin(end if self._settings.kafka.start_from == "latest" else first)
         elif not first <= shard.next <= end:
             raise _gap(partition, shard.next, first, end)
-        self._pass_over(partition, holding)
+        pass_over(partition, holding, self._settings.worker.skipped)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
         logger.info(
@@ -113,33 +114,6 @@ class Partitions:
         )
         return True
 
-    def _pass_over(self, partition: int, holding: Holding) -> None:
-        """Put the records on the shard's skip list that killed their readers, or that the settings name."""
-        shard, suspicion = holding.shard, holding.suspicion
-        shard.skipped.update(
-            offset for skipped, offset in self._settings.worker.skipped if skipped == partition and offset >= shard.next
-        )
-        if suspicion is None:
-            return
-        if suspicion.culprit is not None:
-            shard.skipped.add(suspicion.culprit)
-            logger.error(
-                "record.skipped",
-                partition=partition,
-                offset=suspicion.culprit,
-                deaths=suspicion.deaths,
-                next=shard.next,
-            )
-        else:
-            logger.warning(
-                "record.suspected",
-                partition=partition,
-                next=shard.next,
-                first=suspicion.first,
-                end=suspicion.end,
-                deaths=suspicion.deaths,
-            )
-
     async def fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
         """Fold what was fetched; what is rejected goes to the dead letters."""
         for partition, records in batches.items():
@@ -147,7 +121,7 @@ class Partitions:
             if holding is None:
                 continue
             shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            rejected = await self._feed(partition, holding, records)
+            rejected = await feed(self.checkpoints, partition, holding, records)
             if rebuilding and not shard.rebuilding:
                 logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
             self.counts["records"] += sum(record.offset >= before for record in records)
@@ -155,17 +129,6 @@ class Partitions:
             if rejected:
                 await self._dead_letters.send(partition, rejected)
             await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
-
-    async def _feed(self, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
-        """Feed the shard: at once, or step by step when a record may kill us."""
-        if holding.suspicion is None:
-            return holding.shard.feed(records)
-        rejected: list[Rejected] = []
-        for part in holding.suspicion.parts(records):
-            await self.checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
-            rejected += holding.shard.feed(part)
-        await self.checkpoints.suspect(partition, holding, None)
-        return rejected
 
     async def checkpoint(self) -> None:
         """Write every shard that moved, and renew the leases of those that did not."""
@@ -185,7 +148,7 @@ class Partitions:
                 raise applied
             if applied.done:
                 written[partition] = holding.shard.next
-                self.holdings[partition] = _stored(holding, now)
+                self.holdings[partition] = holding.stored(now)
             else:
                 self._lose(partition, applied)
         if written:
@@ -205,14 +168,6 @@ class Partitions:
         logger.warning("partition.fenced", partition=partition, epoch=self._epoch, reason=applied.value)
         del self.holdings[partition]
         self._epoch = -1
-
-
-def _stored(holding: Holding, now: float) -> Holding:
-    """The holding after Redis took its checkpoint; a suspicion ends where the log was passed without harm."""
-    suspicion, next_offset = holding.suspicion, holding.shard.next
-    if suspicion is not None and next_offset != holding.stored_next and next_offset >= suspicion.end:
-        suspicion = None
-    return holding._replace(stored_next=next_offset, renewed_at=now, suspicion=suspicion)
 
 
 def _gap(partition: int, next_offset: int, first: int, end: int) -> DependencyError:

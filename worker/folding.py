@@ -1,0 +1,52 @@
+"""Records into a shard that is held: at once, or step by step while one of them may kill us; and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from alice_rl.intake import Record, Rejected
+from alice_rl.log import get_logger
+from worker.checkpoint import Checkpoints, Holding
+
+__all__ = ["feed", "pass_over"]
+
+logger = get_logger(__name__)
+
+
+async def feed(checkpoints: Checkpoints, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
+    """Fold the next records of a partition; those that were rejected."""
+    if holding.suspicion is None:
+        return holding.shard.feed(records)
+    rejected: list[Rejected] = []
+    for part in holding.suspicion.parts(records):
+        await checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
+        rejected += holding.shard.feed(part)
+    await checkpoints.suspect(partition, holding, None)
+    return rejected
+
+
+def pass_over(partition: int, holding: Holding, skipped: Iterable[tuple[int, int]]) -> None:
+    """Put those records on the shard's skip list that killed their readers, or that the settings name.
+
+    Parameters
+    ----------
+    skipped : iterable of (int, int)
+        Partitions and offsets out of the settings. What was folded already stays so.
+    """
+    shard, suspicion = holding.shard, holding.suspicion
+    shard.skipped.update(offset for named, offset in skipped if named == partition and offset >= shard.next)
+    if suspicion is None:
+        return
+    culprit = suspicion.culprit
+    if culprit is not None:
+        shard.skipped.add(culprit)
+        logger.error("record.skipped", partition=partition, offset=culprit, deaths=suspicion.deaths, next=shard.next)
+        return
+    logger.warning(
+        "record.suspected",
+        partition=partition,
+        next=shard.next,
+        first=suspicion.first,
+        end=suspicion.end,
+        deaths=suspicion.deaths,
+    )

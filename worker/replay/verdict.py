@@ -1,0 +1,190 @@
+"""One partition folded again from its log, and compared with its checkpoint: equal, or where they part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from alice_rl.clock import ClockState
+from alice_rl.errors import AliceError
+from alice_rl.intake import Record
+from alice_rl.lineage import Lineage
+from alice_rl.online.decay import Bucket
+from alice_rl.shard import Shard
+from alice_rl.shard_state import Mark, ShardState
+from alice_rl.snapshot.store import Store
+from worker.checkpoint import damaged, read_state
+from worker.replay.parallel import Progress
+from worker.replay.plan import Span
+from worker.replay.span import records_of
+from worker.settings import Settings
+
+__all__ = ["Parting", "Verdict", "verify_partition"]
+
+
+class Parting(Struct, frozen=True):
+    """A bucket that is not what the log says.
+
+    Attributes
+    ----------
+    bucket : str
+        Its name.
+    from_ms, to_ms : int
+        The event time that it spans, ms since the epoch.
+    first, last : int or None
+        Offsets of the first and last batch that the log adds to it; None when the log adds nothing.
+    what : str
+        How they part, in words.
+    """
+
+    bucket: str
+    from_ms: int
+    to_ms: int
+    first: int | None
+    last: int | None
+    what: str
+
+
+class Verdict(Struct, frozen=True):
+    """How a partition compares.
+
+    Attributes
+    ----------
+    partition : int
+    source : str
+        The archive; empty for the topic.
+    start, next : int
+        The offsets that were folded, `[start, next)`.
+    records, buckets : int
+        How many records were read, and buckets compared.
+    parting : Parting or None
+        The first bucket, in event time, that parts; None when all are equal.
+    partings : int
+        How many buckets part.
+    as_of_digest : str
+        Digest of the fold at the offset that was asked for; empty when none was.
+    """
+
+    partition: int
+    source: str
+    start: int
+    next: int
+    records: int
+    buckets: int
+    parting: Parting | None
+    partings: int
+    as_of_digest: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether the checkpoint is what the log says, byte for byte."""
+        return self.parting is None
+
+
+def verify_partition(settings: Settings, partition: int, path: str, as_of: int | None, progress: Progress) -> Verdict:
+    """Fold a partition's log again, up to where its checkpoint stands.
+
+    Parameters
+    ----------
+    settings : Settings
+    partition : int
+    path : str
+        The archive; empty for the topic.
+    as_of : int or None
+        An offset at which the digest is wanted, too.
+
+    Raises
+    ------
+    AliceError
+        The checkpoint is gone, or the log no longer reaches back to where the fold began.
+    """
+    return asyncio.run(_verify_partition(settings, partition, path, as_of, progress))
+
+
+async def _verify_partition(
+    settings: Settings, partition: int, path: str, as_of: int | None, progress: Progress
+) -> Verdict:
+    store = Store.from_settings(settings.redis, settings.policy.name)
+    try:
+        record = await store.load_shard(settings.policy.lineage, partition)
+    finally:
+        await store.close()
+    if record is None:
+        raise AliceError(f"partition {partition} has no checkpoint", code="checkpoint_lost", hint="alice-rl status")
+    state = read_state(record)
+    again = _Again(settings.lineage, state, as_of)
+    async for records in records_of(settings, Span(partition, state.start, state.next, path), state.start):
+        again.feed(records)
+        progress(again.shard.position - state.start)
+    progress(state.next - state.start)
+    changed = set(damaged(record.buckets, state))
+    folded = again.shard.bucket_digests()
+    parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}
+    partings = sorted((again.parting(name, changed, folded) for name in parted | changed), key=lambda p: p.from_ms)
+    return Verdict(
+        partition,
+        state.source,
+        state.start,
+        state.next,
+        again.shard.counts["records"],
+        len(folded.keys() | state.digests.keys()),
+        partings[0] if partings else None,
+        len(partings),
+        again.as_of_digest(),
+    )
+
+
+class _Again:
+    """The fold once more, with which offsets went into which bucket, and the digest at one offset on the way."""
+
+    def __init__(self, lineage: Lineage, state: ShardState, as_of: int | None) -> None:
+        self.shard = Shard(lineage, Mark(state.start, ClockState()), state.source)
+        self.shard.skipped.update(state.skipped)
+        self._as_of = as_of
+        self._digest_as_of = ""
+        self._offsets: dict[Bucket, tuple[int, int]] = {}
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Fold the next records; those on both sides of the offset that was asked for apart."""
+        cut = self._as_of
+        if cut is not None and not self._digest_as_of and records[-1].offset >= cut:
+            before = [record for record in records if record.offset < cut]
+            self._feed(before)
+            self._digest_as_of = self.shard.digest()
+            records = records[len(before) :]
+        self._feed(records)
+
+    def _feed(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        shard, first, last = self.shard, records[0].offset, records[-1].offset
+        shard.feed(records)
+        for bucket in shard.changed:
+            self._offsets[bucket] = (self._offsets.get(bucket, (first, last))[0], last)
+        for fine in shard.removed & self._offsets.keys():
+            begun = self._offsets.pop(fine)[0]
+            for coarse in shard.buckets:
+                if coarse.level > fine.level and coarse.ordinal == fine.ordinal >> (coarse.level - fine.level):
+                    at = self._offsets.get(coarse, (begun, last))
+                    self._offsets[coarse] = (min(at[0], begun), at[1])
+        shard.changed.clear()
+        shard.removed.clear()
+
+    def as_of_digest(self) -> str:
+        """The digest at the offset that was asked for; what comes after the last record changes nothing."""
+        return "" if self._as_of is None else self._digest_as_of or self.shard.digest()
+
+    def parting(self, name: str, changed: set[str], folded: dict[str, str]) -> Parting:
+        """What is to be said of a bucket that parts."""
+        bucket, span_ms = Bucket.parse(name), self.shard.lineage.bucket_seconds * 1000
+        first, last = self._offsets.get(bucket, (None, None))
+        width = span_ms << bucket.level
+        if name in changed:
+            what = "its bytes in Redis are not those that were checkpointed"
+        elif name not in folded:
+            what = "the log does not have it"
+        else:
+            what = "its sums are not those of the log"
+        return Parting(name, bucket.ordinal * width, (bucket.ordinal + 1) * width, first, last, what)
