@@ -97,7 +97,7 @@ class ShardStore:
         """Partitions that ever had a checkpoint; one without a shard has lost its state."""
         with reaching(self._where):
             fields = await self._redis.hkeys(keys.meta(self._policy))
-        prefix = _partition_field(lineage, "")
+        prefix = keys.partition_field(lineage, "")
         return frozenset(int(name[len(prefix) :]) for name in map(bytes.decode, fields) if name.startswith(prefix))
 
     async def claim(self, lineage: str, partition: int, *, nonce: str, worker: str, epoch: int, lease_ms: int) -> Claim:
@@ -117,7 +117,7 @@ class ShardStore:
         status, token, exists, known, lease = await self._run(
             "claim",
             [self._owner(lineage, partition), self._shard(lineage, partition), keys.meta(self._policy)],
-            [nonce, worker, epoch, lease_ms, _partition_field(lineage, partition)],
+            [nonce, worker, epoch, lease_ms, keys.partition_field(lineage, partition)],
         )
         return Claim(Applied(status.decode()), int(token), exists == b"1", known == b"1", int(lease))
 
@@ -155,7 +155,7 @@ class ShardStore:
                 token,
                 change.checkpoint_id,
                 fingerprint,
-                _partition_field(lineage, partition),
+                keys.partition_field(lineage, partition),
                 *change.to_arguments(),
             ],
         )
@@ -172,7 +172,3 @@ class ShardStore:
 
     def _shard(self, lineage: str, partition: int) -> str:
         return keys.shard(self._policy, lineage, partition)
-
-
-def _partition_field(lineage: str, partition: int | str) -> str:
-    return f"partition:{lineage}:{partition}"
