@@ -84,7 +84,7 @@ class Checkpoints:
             raise DependencyError(
                 f"the checkpoint of partition {partition} in lineage {self._name!r} is gone from Redis",
                 code="checkpoint_lost",
-                hint="restore Redis from its backup, or learn the log anew under another policy.lineage",
+                hint="alice-rl savepoint restore, or learn the log anew under another policy.lineage",
             )
         return Holding(Shard(self._lineage), claim.token, None)
 

@@ -153,7 +153,7 @@ def unpack(data: bytes, key: bytes | None = None) -> Savepoint:
         described = _manifest(savepoint, manifest.entries)
     except (KeyError, ValueError) as error:  # a field that a shard must have, or a number that is none
         raise refusal(f"the entries are not a savepoint's: {error!r}") from None
-    if described != msgspec.structs.replace(manifest, format=FORMAT):
+    if described != msgspec.structs.replace(manifest, format=FORMAT) or set(entries) != _names(savepoint):
         raise refusal(f"{MANIFEST} does not say what the entries hold")
     return savepoint
 
@@ -202,6 +202,14 @@ def _decoded(entries: dict[str, bytes], name: str, kind: type[_T] | Any) -> _T:
     except msgspec.DecodeError as error:
         raise refusal(f"entry {name} cannot be read: {error}") from None
     return decoded
+
+
+def _names(savepoint: Savepoint) -> set[str]:
+    """The entries that a savepoint has."""
+    names = {_CONFIG, _KNOWN, *map(_shard_name, savepoint.shards)}
+    if savepoint.active:
+        names |= {_HEAD, _HISTORY, *(_version_name(kept.version) for kept in savepoint.versions)}
+    return names
 
 
 def _shard_name(partition: int) -> str:
