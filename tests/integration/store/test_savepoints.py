@@ -217,7 +217,8 @@ async def test_a_full_redis_refuses_and_nothing_changes(living: bool) -> None:
     """Where memory runs short the restore is refused, what was there stays, and what was prepared is gone."""
     with RedisServer() as server:
         client = connect_async(RedisSettings(url=server.url))
-        store = await ready(SavepointStore(client))
+        store = SavepointStore(client)
+        await ready(store)
         for partition in range(4):
             token = await claim(store, f"n{partition}", partition)
             buckets = {str(i): bytes([i]) * 400_000 for i in range(5)}
@@ -254,7 +255,8 @@ async def test_memory_that_runs_out_at_the_last_step_is_no_matter() -> None:
                         await client.set("other", b"x")
                 return await super()._run(name, script_keys, arguments)
 
-        store = await ready(Filled(client))
+        store = Filled(client)
+        await ready(store)
         assert await save(store, await claim(store), change("c", None, 100, buckets={"1": b"x"})) is Applied.OK
         await publish_many(store, 3)
         data, whole = await saved(store), await contents(client)
