@@ -51,7 +51,7 @@ def restored(lineage: Lineage, record: ShardRecord) -> Shard:
         raise DependencyError(
             f"the checkpoint is damaged: bucket {bad[0]} does not have the bytes that were written",
             code="checkpoint_corrupt",
-            hint="restore a savepoint, or learn the log anew under another policy.lineage; alice-rl verify says more",
+            hint="alice-rl verify says more; alice-rl savepoint restore, or learn the log anew under another lineage",
         )
     return Shard.restore(lineage, state, record.buckets)
 
@@ -122,7 +122,7 @@ class Checkpoints:
             raise DependencyError(
                 f"the checkpoint of partition {partition} in lineage {self.name!r} is gone from Redis",
                 code="checkpoint_lost",
-                hint="restore a savepoint or a backup of Redis, or learn the log anew under another policy.lineage",
+                hint="alice-rl savepoint restore, or learn the log anew under another policy.lineage",
             )
         return Holding(Shard(self._lineage, source=source), claim.token, None, suspicion=suspicion)
 

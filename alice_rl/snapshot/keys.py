@@ -24,10 +24,15 @@ __all__ = [
     "lineage_config",
     "meta",
     "owner",
+    "owner_prefix",
+    "partition_field",
     "shard",
+    "shard_prefix",
     "snapshot",
     "snapshot_prefix",
     "snapshots",
+    "staged_shard_prefix",
+    "staged_snapshot_prefix",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -77,7 +82,18 @@ def owner(policy: str, lineage: str, partition: int) -> str:
     >>> owner("alice", "main", 0)
     'alice:{alice}:lineage:main:owner:0'
     """
-    return f"{_root(policy)}:lineage:{_checked('lineage', lineage)}:owner:{partition:d}"
+    return f"{owner_prefix(policy, lineage)}{partition:d}"
+
+
+def owner_prefix(policy: str, lineage: str) -> str:
+    """What the key of every owner in a lineage starts with; a script appends a partition to it.
+
+    Examples
+    --------
+    >>> owner_prefix("alice", "main")
+    'alice:{alice}:lineage:main:owner:'
+    """
+    return f"{_root(policy)}:lineage:{_checked('lineage', lineage)}:owner:"
 
 
 def shard(policy: str, lineage: str, partition: int) -> str:
@@ -88,7 +104,51 @@ def shard(policy: str, lineage: str, partition: int) -> str:
     >>> shard("alice", "main", 0)
     'alice:{alice}:lineage:main:shard:0'
     """
-    return f"{_root(policy)}:lineage:{_checked('lineage', lineage)}:shard:{partition:d}"
+    return f"{shard_prefix(policy, lineage)}{partition:d}"
+
+
+def shard_prefix(policy: str, lineage: str) -> str:
+    """What the key of every shard of a lineage starts with; a script appends a partition to it.
+
+    Examples
+    --------
+    >>> shard_prefix("alice", "main")
+    'alice:{alice}:lineage:main:shard:'
+    """
+    return f"{_root(policy)}:lineage:{_checked('lineage', lineage)}:shard:"
+
+
+def partition_field(lineage: str, partition: int | str) -> str:
+    """The field of `meta` that marks a partition as known; no partition gives what all of them start with.
+
+    Examples
+    --------
+    >>> partition_field("main", 0), partition_field("main", "")
+    ('partition:main:0', 'partition:main:')
+    """
+    return f"partition:{lineage}:{partition}"
+
+
+def staged_shard_prefix(policy: str, request: str) -> str:
+    """What the keys start with under which a restore prepares shards; they expire, or become shards in one step.
+
+    Examples
+    --------
+    >>> staged_shard_prefix("alice", "5f0c")
+    'alice:{alice}:restore:5f0c:shard:'
+    """
+    return f"{_root(policy)}:restore:{_checked('request', request)}:shard:"
+
+
+def staged_snapshot_prefix(policy: str, request: str) -> str:
+    """The same for snapshots.
+
+    Examples
+    --------
+    >>> staged_snapshot_prefix("alice", "5f0c")
+    'alice:{alice}:restore:5f0c:snapshot:'
+    """
+    return f"{_root(policy)}:restore:{_checked('request', request)}:snapshot:"
 
 
 def snapshot(policy: str, version: int) -> str:

@@ -103,7 +103,7 @@ class ShardStore:
         """The lineage that may publish, and the partitions of this one that ever had a checkpoint."""
         with reaching(self._where):
             fields = await self._redis.hgetall(keys.meta(self._policy))
-        active, prefix = fields.get(b"active_lineage"), _partition_field(lineage, "")
+        active, prefix = fields.get(b"active_lineage"), keys.partition_field(lineage, "")
         known = (name[len(prefix) :] for name in map(bytes.decode, fields) if name.startswith(prefix))
         return None if active is None else active.decode(), frozenset(map(int, known))
 
@@ -124,7 +124,7 @@ class ShardStore:
         status, token, exists, known, lease, vain, blamed, deaths = await self._run(
             "claim",
             [self._owner(lineage, partition), self._shard(lineage, partition), keys.meta(self._policy)],
-            [nonce, worker, epoch, lease_ms, _partition_field(lineage, partition)],
+            [nonce, worker, epoch, lease_ms, keys.partition_field(lineage, partition)],
         )
         return Claim(
             Applied(status.decode()),
@@ -195,7 +195,7 @@ class ShardStore:
                 token,
                 change.checkpoint_id,
                 fingerprint,
-                _partition_field(lineage, partition),
+                keys.partition_field(lineage, partition),
                 *change.to_arguments(),
             ],
         )
@@ -212,10 +212,6 @@ class ShardStore:
 
     def _shard(self, lineage: str, partition: int) -> str:
         return keys.shard(self._policy, lineage, partition)
-
-
-def _partition_field(lineage: str, partition: int | str) -> str:
-    return f"partition:{lineage}:{partition}"
 
 
 def _range(text: bytes) -> tuple[int, int] | None:

@@ -326,6 +326,86 @@ class TestPolicies:
         assert not (alice.folder / "out").exists()
 
 
+class TestSavepoints:
+    def test_create_show_restore(self, alice: Line) -> None:
+        """A lineage goes out to a file, is found sound, and comes back after Redis has lost everything."""
+        shard = learned(alice.settings)
+        blob = publish(alice.settings, shard)
+        created = alice("savepoint", "create", "a.savepoint", "--json").json
+        data = (alice.folder / "a.savepoint").read_bytes()
+        assert (created["file"], created["size_bytes"], created["digest"]) == ("a.savepoint", len(data), digest(data))
+        assert (created["lineage"], created["partitions"]) == ("main", {"0": shard.next})
+        assert (created["versions"], created["live"], created["history_entries"]) == ([1], 1, 1)
+        assert alice("savepoint", "show", "a.savepoint", "--json").json == created
+        with redis_py.Redis.from_url(alice.flags["redis.url"]) as client:
+            client.flushdb()
+        assert alice("savepoint", "restore", "a.savepoint", "--json").json == created | {"replaced": []}
+        assert with_store(alice.settings, lambda store: store.get_snapshot(1)) == blob
+        status = alice("status", "--json").json
+        assert (status["live"]["version"], status["partitions"][0]["next"]) == (1, shard.next)
+        (entry, *_) = with_store(alice.settings, lambda store: store.history())
+        assert (entry.kind, entry.fields["why"]) == ("restore", "restored from a.savepoint")
+        assert json.loads(entry.fields["detail"])["savepoint"]["digest"] == digest(data)
+
+    def test_the_same_command_twice_replaces_the_file(self, alice: Line) -> None:
+        """A second savepoint under the same name takes the place of the first, and leaves nothing beside it."""
+        publish(alice.settings, learned(alice.settings))
+        for _ in range(2):
+            assert "0: " in alice("savepoint", "create", "a.savepoint").stdout
+        assert [path.name for path in alice.folder.iterdir()] == ["a.savepoint"]
+
+    def test_what_lives_is_named_and_kept(self, alice: Line) -> None:
+        """Over a living lineage nothing is done without `--force`: exit code 1, what lives there, and what to do."""
+        publish(alice.settings, learned(alice.settings))
+        alice("savepoint", "create", "a.savepoint")
+        done = alice("savepoint", "restore", "a.savepoint", "--json")
+        error = done.json["error"]
+        assert (done.code, error["code"]) == (1, "lineage_lives")
+        assert all(words in error["message"] for words in ("lineage 'main'", "partitions 0", "host-1", "version 1"))
+        assert "--force" in error["hint"]
+        forced = alice("savepoint", "restore", "a.savepoint", "--force")
+        assert forced.code == 0 and "replaced: held by host-1" in forced.stdout
+
+    def test_a_lineage_that_is_not_there(self, alice: Line) -> None:
+        """There is nothing to save: exit code 1, and no file."""
+        done = alice("savepoint", "create", "a.savepoint", "--lineage", "nowhere", "--json")
+        assert (done.code, done.json["error"]["code"]) == (1, "lineage_missing")
+        assert list(alice.folder.iterdir()) == []
+
+    def test_a_damaged_file_leaves_redis_alone(self, alice: Line) -> None:
+        """A flipped byte is refused with its entry before Redis is touched, also with `--force`."""
+        publish(alice.settings, learned(alice.settings))
+        alice("savepoint", "create", "a.savepoint")
+        data = bytearray((alice.folder / "a.savepoint").read_bytes())
+        data[len(data) // 2] ^= 1
+        (alice.folder / "a.savepoint").write_bytes(data)
+        with redis_py.Redis.from_url(alice.flags["redis.url"]) as client:
+            client.flushdb()
+            done = alice("savepoint", "restore", "a.savepoint", "--force", "--json")
+            assert (done.code, done.json["error"]["code"]) == (1, "corrupt")
+            assert "entry " in done.json["error"]["message"]
+            assert client.keys("*") == []
+
+    def test_a_redis_that_evicts_is_refused(self, alice: Line) -> None:
+        """A lineage is not restored to where it may be evicted: exit code 3."""
+        publish(alice.settings, learned(alice.settings))
+        alice("savepoint", "create", "a.savepoint")
+        with RedisServer(maxmemory_policy="allkeys-lru") as server:
+            alice.flags["redis.url"] = server.url
+            done = alice("savepoint", "restore", "a.savepoint", "--json")
+        assert done.code == 3 and "noeviction" in done.stderr
+
+    def test_savepoints_are_signed_with_the_configured_key(self, alice: Line) -> None:
+        """With a key configured a savepoint is signed, and one that is not is refused."""
+        env = {"ALICE__SNAPSHOT__SIGNING_KEY": "s3cret"}
+        publish(alice.settings, learned(alice.settings))
+        assert alice("savepoint", "create", "a.savepoint", "--json", env=env).json["signed"] == "yes"
+        assert alice("savepoint", "restore", "a.savepoint", "--force", env=env).code == 0
+        alice("savepoint", "create", "a.savepoint")
+        done = alice("savepoint", "restore", "a.savepoint", "--force", "--json", env=env)
+        assert (done.code, done.json["error"]["code"]) == (1, "unsigned")
+
+
 class TestDoctor:
     def test_all_is_well(self, alice: Line, make_topic: MakeTopic) -> None:
         """On working services every check passes or warns, nothing stays behind, and the exit code is 0."""

@@ -17,7 +17,7 @@ from alice_rl.snapshot.store import Store
 from worker.cli.inspector import inspecting
 from worker.settings import Settings
 
-__all__ = ["Imported", "import_policy"]
+__all__ = ["Imported", "import_policy", "operator"]
 
 _ATTEMPTS = 20  # a worker that publishes every second takes a version number away now and then
 
@@ -80,7 +80,7 @@ async def import_policy(settings: Settings, blob: bytes, name: str, *, live: boo
                     digest=digest(packed),
                     blob=packed,
                     candidate=not live,
-                    who=_who(),
+                    who=operator(),
                     why=why or f"imported from {name}",
                     detail=msgspec.json.encode({"imported": source}).decode(),
                 )
@@ -140,7 +140,8 @@ def _renumbered(snapshot: Snapshot, version: int) -> Snapshot:
     return replace(snapshot, manifest=msgspec.structs.replace(snapshot.manifest, version=version))
 
 
-def _who() -> str:
+def operator() -> str:
+    """Who gives the command, for the audit: user and host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

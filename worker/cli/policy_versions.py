@@ -107,7 +107,7 @@ def _version(head: Head, name: str) -> int:
     return version
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, bytes_max: int = _FILE_BYTES_MAX) -> bytes:
     """The bytes of a file.
 
     Raises
@@ -116,8 +116,8 @@ def read_file(path: Path) -> bytes:
         It cannot be read.
     """
     try:
-        if path.stat().st_size > _FILE_BYTES_MAX:
-            raise SnapshotError(f"{path} is too large to be a policy", code="corrupt", hint="")
+        if path.stat().st_size > bytes_max:
+            raise SnapshotError(f"{path} is larger than {bytes_max >> 20} MiB", code="corrupt", hint="")
         return path.read_bytes()
     except OSError as error:
         raise AliceError(f"cannot read {path}: {error.strerror}", code="file_unreadable") from error

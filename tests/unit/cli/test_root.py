@@ -19,6 +19,9 @@ SUBCOMMANDS = [
     "policy export",
     "policy import",
     "policy validate",
+    "savepoint create",
+    "savepoint restore",
+    "savepoint show",
     "config check",
     "config show",
 ]
@@ -41,7 +44,9 @@ class TestHelp:
         assert f"alice-rl {words}" in done.stdout
         assert all(option in done.stdout for option in ("--config", "--json", "--set", "--log-level", "--log-format"))
 
-    @pytest.mark.parametrize("words", ["--help", "--version", "worker --help", "status --help", "policy --help"])
+    @pytest.mark.parametrize(
+        "words", ["--help", "--version", "worker --help", "status --help", "policy --help", "savepoint --help"]
+    )
     def test_it_imports_nothing_heavy(self, words: str) -> None:
         """Help is quick: it loads none of the libraries that the work itself needs."""
         code = (
