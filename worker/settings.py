@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from alice_rl.episodes import JoinSettings
 from alice_rl.errors import ConfigError
@@ -20,6 +20,7 @@ from alice_rl.reward import RewardSettings
 from alice_rl.settings import Loaded, load
 from alice_rl.settings.fields import SECRET
 from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, RouteSettings, ToolSettings, allowed_arms
+from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
 
@@ -30,7 +31,9 @@ __all__ = [
     "Settings",
     "SnapshotSettings",
     "WorkerSettings",
+    "instance_name",
     "load_settings",
+    "of_lineage",
 ]
 
 
@@ -205,6 +208,18 @@ def load_settings(
     if path is None and Path("config.toml").is_file():
         path = Path("config.toml")
     return load(Settings, path=path, environ=environ, flags=flags or {})
+
+
+def of_lineage(settings: Settings, lineage: str) -> Settings:
+    """The settings for another lineage than the configured one.
+
+    Raises
+    ------
+    ConfigError
+        The name can be no part of a key.
+    """
+    keys.lineage_config(settings.policy.name, lineage)
+    return structs.replace(settings, policy=structs.replace(settings.policy, lineage=lineage))
 
 
 def instance_name() -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +13,7 @@ import typer
 
 from worker.cli.invocation import Invocation, command
 from worker.cli.output import console, print_json
+from worker.cli.progress import progress
 
 if TYPE_CHECKING:
     from worker.demo.simulation import Report
@@ -92,32 +91,13 @@ def simulate(
     if plan.turns is None and not plan.rate:
         raise typer.BadParameter("as fast as possible and without end is not wanted: give --turns", param_hint="--rate")
     started = time.monotonic()
-    with _progress(plan.turns) as show:
+    with progress("turns", plan.turns) as show:
         report = (
             asyncio.run(run_to_kafka(settings, plan, show)) if is_kafka else run_to_file(settings, plan, Path(to), show)
         )
     _tell(report, to, time.monotonic() - started, as_json=invocation.as_json)
     if report.stopped and plan.turns is not None:
         raise typer.Abort
-
-
-@contextmanager
-def _progress(turns: int | None) -> Iterator[Callable[[int], object]]:
-    """A function that shows how many turns were played: as a bar on a terminal, not at all elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    errors = console(stderr=True)
-    rate_column = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn("turns"), BarColumn(), MofNCompleteColumn(), rate_column, TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task, started = progress.add_task("", total=turns, rate=""), time.monotonic()
-
-        def show(played: int) -> None:
-            if played % 20 == 0:
-                rate = played / max(time.monotonic() - started, 1e-3)
-                progress.update(task, completed=played, rate=f"{rate:,.0f} a second")
-
-        yield show
 
 
 def _tell(report: Report, to: str, seconds: float, *, as_json: bool) -> None:

@@ -1,0 +1,119 @@
+"""A whole lineage compared with its log: every checkpoint, and the live policy at its own offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from alice_rl.errors import AliceError, ConfigError
+from alice_rl.shard_state import ShardState
+from alice_rl.snapshot.format import digest as blob_digest
+from alice_rl.snapshot.format import unpack
+from alice_rl.snapshot.manifest import Manifest
+from alice_rl.snapshot.store import Store
+from alice_rl.sums import digest
+from worker.checkpoint import read_state
+from worker.replay.parallel import in_processes
+from worker.replay.verdict import Verdict, verify_partition
+from worker.settings import Settings
+
+__all__ = ["SnapshotVerdict", "Standing", "compare_snapshot", "read_standing", "verify_partitions"]
+
+
+class SnapshotVerdict(Struct, frozen=True):
+    """How the live policy compares: `equal` is None when it was not compared, and `words` say why."""
+
+    version: int | None
+    equal: bool | None
+    words: str
+
+
+class Standing(NamedTuple):
+    """The checkpoints of a lineage, the live policy when it can be compared with them, and what is to be said of it."""
+
+    states: Mapping[int, ShardState]
+    live: Manifest | None
+    snapshot: SnapshotVerdict
+
+
+async def read_standing(store: Store, settings: Settings) -> Standing:
+    """The head first, then the checkpoints: what is live was solved from sums that these continue.
+
+    Raises
+    ------
+    AliceError
+        The lineage has no checkpoints.
+    """
+    name = settings.policy.lineage
+    head = await store.read_head()
+    blob = None if head.live is None else await store.get_snapshot(head.live)
+    records = {p: await store.shard_position(name, p) for p in sorted(await store.known_partitions(name))}
+    states = {p: read_state(record) for p, record in records.items() if record is not None}
+    if not states:
+        raise AliceError(
+            f"lineage {name!r} has no checkpoints",
+            code="nothing_learned",
+            hint="alice-rl status shows which lineage is active; name it with --set policy.lineage=...",
+        )
+    if blob is None:
+        words = "No policy is live." if head.live is None else "The bytes of the live policy are gone from Redis."
+        return Standing(states, None, SnapshotVerdict(head.live, None if head.live is None else False, words))
+    if blob_digest(blob) != head.live_digest:
+        words = f"Version {head.live} is live, and its bytes in Redis are NOT those that were published."
+        return Standing(states, None, SnapshotVerdict(head.live, False, words))
+    live = unpack(blob, settings.snapshot.signing_key.encode() or None).manifest
+    if live.lineage != name:
+        words = f"Version {live.version} is live, and not compared: it is of lineage {live.lineage!r}."
+        return Standing(states, None, SnapshotVerdict(live.version, None, words))
+    return Standing(states, live, SnapshotVerdict(live.version, None, ""))
+
+
+def verify_partitions(
+    settings: Settings,
+    standing: Standing,
+    partition: int | None,
+    sources: Sequence[Path],
+    jobs: int,
+    show: Callable[[int], object],
+) -> tuple[list[Verdict], list[str]]:
+    """The verdicts on the partitions, and the names of the archives that were not given.
+
+    Raises
+    ------
+    ConfigError
+        The partition is not known.
+    AliceError
+        A log cannot be folded again.
+    """
+    if partition is not None and partition not in standing.states:
+        known = ", ".join(map(str, standing.states))
+        raise ConfigError(f"partition {partition} has no checkpoint", hint=f"those that have one: {known}")
+    paths = {path.name: str(path) for path in sources}
+    states = {p: state for p, state in standing.states.items() if partition in (None, p)}
+    missing = sorted(state.source for state in states.values() if state.source and state.source not in paths)
+    offsets = {} if standing.live is None else standing.live.offsets
+    work = [
+        (settings, p, paths.get(state.source, ""), offsets.get(p))
+        for p, state in states.items()
+        if state.source not in missing
+    ]
+    return in_processes(verify_partition, work, jobs, show), missing
+
+
+def compare_snapshot(standing: Standing, verdicts: Sequence[Verdict]) -> SnapshotVerdict:
+    """Whether the live policy was solved from what the log says at its offsets."""
+    live = standing.live
+    if live is None:
+        return standing.snapshot
+    digests = {verdict.partition: verdict.as_of_digest for verdict in verdicts}
+    if not live.offsets.keys() <= digests.keys():
+        words = f"Version {live.version} is live, and not compared: that needs every partition."
+        return SnapshotVerdict(live.version, None, words)
+    equal = digest({str(p): digests[p] for p in live.offsets}) == live.moments_digest
+    words = "was solved from exactly" if equal else "was NOT solved from"
+    return SnapshotVerdict(
+        live.version, equal, f"Version {live.version} is live, and {words} what the log says at its offsets."
+    )
