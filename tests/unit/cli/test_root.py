@@ -21,6 +21,9 @@ SUBCOMMANDS = [
     "policy validate",
     "config check",
     "config show",
+    "deadletters list",
+    "deadletters show",
+    "deadletters retry",
 ]
 ROOT = Path(__file__).parents[3]
 HEAVY = ("aiokafka", "msgspec", "numpy", "redis", "safetensors", "structlog")
@@ -41,7 +44,9 @@ class TestHelp:
         assert f"alice-rl {words}" in done.stdout
         assert all(option in done.stdout for option in ("--config", "--json", "--set", "--log-level", "--log-format"))
 
-    @pytest.mark.parametrize("words", ["--help", "--version", "worker --help", "status --help", "policy --help"])
+    @pytest.mark.parametrize(
+        "words", ["--help", "--version", "worker --help", "status --help", "policy --help", "deadletters --help"]
+    )
     def test_it_imports_nothing_heavy(self, words: str) -> None:
         """Help is quick: it loads none of the libraries that the work itself needs."""
         code = (
