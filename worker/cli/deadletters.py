@@ -37,15 +37,6 @@ def _ids(texts: list[str] | None) -> list[str]:
     return [_id(text) for text in texts or ()]
 
 
-def _since(text: str | None) -> str | None:
-    from worker.cli.times import instant_ms
-
-    try:
-        return None if text is None else str(instant_ms(text))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="CODE", help="Only those with this reason.")]
 
 
@@ -74,7 +65,6 @@ def list_records(
             "--since",
             metavar="TIME",
             help="Only those set aside since: 2026-01-31, 2026-01-31T12:00 (UTC), or 90min, 2h, 7d ago.",
-            callback=_since,
         ),
     ] = None,
 ) -> None:
@@ -92,8 +82,13 @@ def list_records(
     from worker.cli.letters_listing import list_letters
     from worker.cli.letters_view import list_view
     from worker.cli.progress import reading_progress
+    from worker.cli.times import instant_ms
 
-    wanted = Wanted(reason=reason, partition=partition, since_ms=None if since is None else int(since))
+    try:
+        since_ms = None if since is None else instant_ms(since)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+    wanted = Wanted(reason=reason, partition=partition, since_ms=since_ms)
     with reading_progress("dead letters") as note:
         listing = _run(list_letters(invocation.settings().kafka, wanted, limit, note))
     if invocation.as_json:

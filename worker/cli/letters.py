@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from msgspec import Struct
@@ -176,13 +176,12 @@ async def letters(reader: TopicReader, spans: Spans, wanted: Wanted, note: Note)
     """
     total = sum(end - first for first, end in spans.values())
     left = {partition: end - first for partition, (first, end) in spans.items()}
-    async with aclosing(reader.read(spans)) as batches:
-        async for partition, records in batches:
-            for letter in _parsed(records):
-                if wanted.takes(letter):
-                    yield letter
-            left[partition] = spans[partition][1] - records[-1].offset - 1
-            note(total - sum(left.values()), total)
+    async for partition, records in reader.read(spans):
+        for letter in _parsed(records):
+            if wanted.takes(letter):
+                yield letter
+        left[partition] = spans[partition][1] - records[-1].offset - 1
+        note(total - sum(left.values()), total)
 
 
 def _parsed(records: Iterable[Any]) -> Iterable[Letter]:
@@ -226,12 +225,8 @@ async def whole_of(letter: Letter, log: TopicReader, spans: Spans) -> Any | None
     first, end = spans.get(letter.partition, (0, 0))
     if not first <= letter.offset < end:
         return None
-    async with aclosing(log.read({letter.partition: (letter.offset, letter.offset + 1)})) as batches:
-        async for _, records in batches:
-            (record,) = records
-            same = (record.value or b"").startswith(letter.value or b"") and letter.timestamp_ms in (
-                None,
-                record.timestamp,
-            )
-            return record if same else None  # another record: the topic was made anew
+    async for _, (record, *_rest) in log.read({letter.partition: (letter.offset, letter.offset + 1)}):
+        is_same = (record.value or b"").startswith(letter.value or b"")
+        is_same &= letter.timestamp_ms in (None, record.timestamp)
+        return record if is_same else None  # another record: the topic was made anew
     return None

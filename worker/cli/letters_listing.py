@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from alice_rl.kafka import KafkaSettings
 from worker.cli.letters import Letter, Note, Remembered, Wanted, letters, reading
 
-__all__ = ["LetterSeen", "Listing", "ReasonSeen", "list_letters"]
+__all__ = ["Gathered", "LetterSeen", "Listing", "ReasonSeen", "list_letters"]
 
 _REASONS_MAX = 256
 _OTHER_REASONS = "(others)"
@@ -48,27 +48,13 @@ class Listing(Struct, frozen=True, kw_only=True):
     records: list[LetterSeen]
 
 
-async def list_letters(settings: KafkaSettings, wanted: Wanted, limit: int, note: Note) -> Listing:
-    """Read the whole dead-letter topic, and keep counts and the newest `limit` letters alone.
+class Gathered:
+    """Counts by reason and a heap of the newest letters: no more, however long the topic is.
 
-    A record that was set aside more than once counts once, as long as the copies are not far apart.
+    Attributes
+    ----------
+    reasons : dict of str to ReasonSeen
     """
-    gathered = _Gathered(limit)
-    async with reading(settings) as (reader, spans):
-        async for letter in letters(reader, spans, wanted, note):
-            gathered.add(letter)
-    reasons = sorted(gathered.reasons.values(), key=lambda seen: (-seen.letters, seen.reason))
-    return Listing(
-        topic=settings.dead_letter_topic,
-        letters=sum(seen.letters for seen in reasons),
-        retried=sum(seen.retried for seen in reasons),
-        reasons=reasons,
-        records=gathered.newest(),
-    )
-
-
-class _Gathered:
-    """Counts by reason and a heap of the newest letters: no more, however long the topic is."""
 
     def __init__(self, limit: int) -> None:
         self.reasons: dict[str, ReasonSeen] = {}
@@ -79,6 +65,7 @@ class _Gathered:
         self._count = 0
 
     def add(self, letter: Letter) -> None:
+        """Take in a letter, or the marker of one."""
         if letter.marked_ms is not None:
             self._mark(letter, letter.marked_ms)
         elif self._letters.add(letter.id):
@@ -118,4 +105,24 @@ class _Gathered:
             del self._kept[heapq.heappop(self._heap)[2]]
 
     def newest(self) -> list[LetterSeen]:
+        """The letters that are kept, the newest first."""
         return [self._kept[letter_id] for _, _, letter_id in sorted(self._heap, reverse=True)]
+
+
+async def list_letters(settings: KafkaSettings, wanted: Wanted, limit: int, note: Note) -> Listing:
+    """Read the whole dead-letter topic, and keep counts and the newest `limit` letters alone.
+
+    A record that was set aside more than once counts once, as long as the copies are not far apart.
+    """
+    gathered = Gathered(limit)
+    async with reading(settings) as (reader, spans):
+        async for letter in letters(reader, spans, wanted, note):
+            gathered.add(letter)
+    reasons = sorted(gathered.reasons.values(), key=lambda seen: (-seen.letters, seen.reason))
+    return Listing(
+        topic=settings.dead_letter_topic,
+        letters=sum(seen.letters for seen in reasons),
+        retried=sum(seen.retried for seen in reasons),
+        reasons=reasons,
+        records=gathered.newest(),
+    )

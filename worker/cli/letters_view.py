@@ -152,8 +152,13 @@ def retried_view(retried: Retried) -> RenderableType:
         held = columns("id", "held back", "detail", text=3)
         for example in retried.examples:
             held.add_row(_cell(example.id), example.why, _cell(example.detail))
-        parts.append(headed(f"The first {len(retried.examples)} that stay", held))
+        parts.append(headed(_held_title(retried), held))
     return Group(*parts, *(Text(words, style="bold") for words in _advice(retried)))
+
+
+def _held_title(retried: Retried) -> str:
+    held = sum(count for why, count in retried.held.items() if why != "retried")
+    return "Held back" if held <= len(retried.examples) else f"Held back, the first {len(retried.examples)} of {held:,}"
 
 
 def _restamped(retried: Retried) -> str:

@@ -40,7 +40,7 @@ class Reach(NamedTuple):
 async def reach_of(
     settings: Settings, inspector: Inspector, log: TopicReader, partition: int, span: tuple[int, int]
 ) -> Reach | None:
-    """The checkpoint of the configured lineage, its clock moved on by the last records of the log; None before the first.
+    """Where the configured lineage stands, its clock moved on by the last records of the log; None before a checkpoint.
 
     Notes
     -----
