@@ -22,7 +22,7 @@ VALUE_BYTES_MAX = 512 * 1024
 RETRIED = "retried"
 """The reason of a marker, which is no rejected record: it says that the one under the same key was sent again."""
 
-_KEY_BYTES_MAX = 64 * 1024
+_KEY_BYTES_MAX = 64 * 1024  # a longer key is left out, and the record counts as cut
 
 _FLUSH_TIMEOUT_SECONDS = 5.0
 _ASK_SECONDS, _ASK_TIMEOUT_SECONDS = 60.0, 2.0

@@ -184,6 +184,20 @@ def test_sends_back_what_is_good_now(rejecting: Settings) -> None:
     assert learn(now_good, 27)["episodes"] == 3
 
 
+def test_many_go_back_in_their_order(make_settings: MakeSettings) -> None:
+    """More letters than one batch holds are all sent, in the order in which they were set aside, and all marked."""
+    settings = make_settings(partitions=1)
+    asyncio.run(produce(settings.kafka, turns(250)))
+    learn(settings, 250)
+    again = turns(250, seed=2)
+    skipped(settings, again)
+    assert alice(settings, "retry", "--all", "--json").json["sent"] == 250
+    log = contents(settings.kafka, settings.kafka.topic)[0]
+    assert [record.value for record in log[250:]] == [record.value for record in again]
+    assert alice(settings, "retry", "--all", "--json").json["held"] == {"retried": 250}
+    assert learn(settings, 500)["episodes"] == 500
+
+
 def test_what_a_lineage_has_read_itself_is_not_sent(rejecting: Settings) -> None:
     """A new lineage that learned the log from its start knows the records by now: a retry would count them twice."""
     anew = mended(rejecting, "earliest")
