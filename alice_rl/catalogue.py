@@ -171,7 +171,7 @@ _EVENTS = (
         "event.rejected",
         "warning",
         "reason detail partition offset rejected_total suppressed",
-        "Read one in the dead-letter topic; its reason code says which field the sender must mend. The "
+        "alice-rl deadletters list shows them; the reason code says which field the sender must mend. The "
         "line is sampled.",
     ),
     _alert(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Set
 from difflib import get_close_matches
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from alice_rl.errors import EventError
 from alice_rl.events import REASONS, Decision, Event, Outcome, Turn, decode, decoder
 from alice_rl.lineage import SLOTS, Arms
 
-__all__ = ["Intake", "Record", "Rejected", "Taken"]
+__all__ = ["Intake", "KeyedRecord", "Record", "Rejected", "Taken"]
 
 _UNKNOWN_ARM = re.compile(r"Invalid enum value '(.*)' - at `\$\.(\w+)\.")
 
@@ -31,13 +31,29 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
 
 
+@runtime_checkable
+class KeyedRecord(Record, Protocol):
+    """A record that also says what it was keyed by; those of a file do not."""
+
+    @property
+    def key(self) -> bytes | None: ...
+
+
 class Rejected(NamedTuple):
-    """A record that was set aside: where it stands, why, in words, and its bytes."""
+    """A record that was set aside: where it stands, why, in words, and its bytes, time (ms) and key."""
 
     offset: int
     reason: str
     detail: str
     value: bytes | None
+    timestamp: int | None = None
+    key: bytes | None = None
+
+    @classmethod
+    def of(cls, record: Record, reason: str, detail: str) -> Self:
+        """A record with the reason why it is set aside."""
+        key = record.key if isinstance(record, KeyedRecord) else None
+        return cls(record.offset, reason, detail, record.value, record.timestamp, key)
 
 
 class Taken(NamedTuple):
@@ -76,7 +92,7 @@ class Intake:
                 if not isinstance(event, Outcome):
                     _check(event)
             except EventError as error:
-                taken.rejected.append(Rejected(record.offset, error.code, self._detail(error), record.value))
+                taken.rejected.append(Rejected.of(record, error.code, self._detail(error)))
             else:
                 events.append(event)
                 offsets.append(record.offset)

@@ -12,12 +12,17 @@ from alice_rl.intake import Rejected
 from alice_rl.kafka import KafkaSettings
 from alice_rl.log import get_logger
 
-__all__ = ["VALUE_BYTES_MAX", "DeadLetters"]
+__all__ = ["RETRIED", "VALUE_BYTES_MAX", "DeadLetters"]
 
 logger = get_logger(__name__)
 
 VALUE_BYTES_MAX = 512 * 1024
 """A longer record is cut here, and says so in a header; its offset leads to the whole."""
+
+RETRIED = "retried"
+"""The reason of a marker, which is no rejected record: it says that the one under the same key was sent again."""
+
+_KEY_BYTES_MAX = 64 * 1024  # a longer key is left out, and the record counts as cut
 
 _FLUSH_TIMEOUT_SECONDS = 5.0
 _ASK_SECONDS, _ASK_TIMEOUT_SECONDS = 60.0, 2.0
@@ -30,15 +35,18 @@ class DeadLetters:
     ----------
     settings : KafkaSettings
         An empty `dead_letter_topic` makes this count and log alone.
+    lineage : str, optional
+        Name of the lineage that could not learn the records.
 
     Attributes
     ----------
     sent, failed : int
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, lineage: str = "") -> None:
         self.sent = self.failed = 0
         self._settings = settings
+        self._lineage = lineage
         self._producer: AIOKafkaProducer | None = None
         self._pending: set[asyncio.Future[object]] = set()
         self._rejected = 0
@@ -107,25 +115,38 @@ class DeadLetters:
     async def _send(self, producer: AIOKafkaProducer, partition: int, record: Rejected) -> None:
         source = f"{self._settings.topic}:{partition}:{record.offset}"
         value = record.value if record.value is None else record.value[:VALUE_BYTES_MAX]
-        headers = {
-            "topic": self._settings.topic,
-            "partition": str(partition),
-            "offset": str(record.offset),
-            "reason": record.reason,
-            "detail": record.detail[:1000],
-        } | ({"truncated": "true"} if value != record.value else {})
         try:
             delivery = await producer.send(
                 self._settings.dead_letter_topic,
                 value,
                 source.encode(),
-                headers=[(k, v.encode()) for k, v in headers.items()],
+                headers=self._headers(partition, record),
             )
         except KafkaError as error:
             self._fail(error)
             return
         self._pending.add(delivery)
         delivery.add_done_callback(self._delivered)
+
+    def _headers(self, partition: int, record: Rejected) -> list[tuple[str, bytes]]:
+        """Where a record came from and why it is here; its key and time, with which it can be sent again."""
+        headers = {
+            "topic": self._settings.topic,
+            "partition": str(partition),
+            "offset": str(record.offset),
+            "reason": record.reason,
+            "detail": record.detail[:1000],
+            "lineage": self._lineage,
+        }
+        found = [(name, text.encode()) for name, text in headers.items() if text]
+        cut = len(record.value or b"") > VALUE_BYTES_MAX
+        if record.timestamp is not None:
+            found.append(("timestamp", str(record.timestamp).encode()))
+        if record.key is not None and len(record.key) <= _KEY_BYTES_MAX:
+            found.append(("key", record.key))
+        elif record.key is not None:
+            cut = True
+        return [*found, ("truncated", b"true")] if cut else found
 
     async def flush(self) -> None:
         """Wait for what was handed over: no checkpoint may pass a record that is in neither topic."""

@@ -60,7 +60,7 @@ class Worker:
         self.waiting = False
         self._lineage = settings.lineage
         self._consumer = consumer or Consumer(settings.kafka)
-        self._dead_letters = DeadLetters(settings.kafka)
+        self._dead_letters = DeadLetters(settings.kafka, settings.policy.lineage)
         kept = Retention(versions_max=settings.snapshot.versions_kept, expire_seconds=settings.snapshot.expire_seconds)
         self._store = store or Store.from_settings(settings.redis, settings.policy.name, retention=kept)
         self._partitions = Partitions(settings, self._consumer, self._checkpoints(), self._dead_letters)

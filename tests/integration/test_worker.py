@@ -40,7 +40,7 @@ async def test_learns_publishes_and_drains(make_settings: MakeSettings) -> None:
 
 
 async def test_bad_records_go_to_the_dead_letters(make_settings: MakeSettings) -> None:
-    """Each rejected record arrives with its bytes, its place and its reason; the good ones beside it are learned."""
+    """Each rejected record arrives with its bytes, its place, key and reason; the good ones beside it are learned."""
     settings = make_settings(partitions=1)
     huge = b'{"type":"turn","pad":"' + b"x" * 900_000 + b'"}'
     log = records(
@@ -55,6 +55,8 @@ async def test_bad_records_go_to_the_dead_letters(make_settings: MakeSettings) -
     assert [d.key.decode() for d in dead] == [f"{settings.kafka.topic}:0:{offset}" for offset in (1, 2, 3)]
     assert dead[0].value == b"garbage"
     assert dict(dead[1].headers)["truncated"] == b"true"
+    assert [dict(d.headers)["key"] for d in dead] == [b"", b"", b"b"]
+    assert all(int(dict(d.headers)["timestamp"]) > 0 and dict(d.headers)["lineage"] == b"main" for d in dead)
 
 
 async def dead_letters(kafka: KafkaSettings, count: int) -> list[Any]:

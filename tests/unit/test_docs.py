@@ -9,6 +9,7 @@ import msgspec
 
 from alice_rl.events import REASONS, decode
 from alice_rl.reward import COMPONENTS, PRESETS
+from worker.cli.letters_verdict import HELD
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,11 @@ def test_reasons_are_documented() -> None:
     """The table of rejection reasons is the code's."""
     documented = {code.strip("`"): text for code, text in rows("docs/wire-format.md", 2)}
     assert {code: documented.get(code) for code in REASONS} == REASONS
+
+
+def test_what_holds_dead_letters_back_is_documented() -> None:
+    """Every word that a retry says of what it holds back is explained."""
+    assert HELD.keys() <= {word.strip("`") for word, _ in rows("docs/operating.md", 2)}
 
 
 def test_presets_are_documented() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from alice_rl.errors import ConfigError
+from worker.times import moment_ms
 
 __all__ = ["Bound"]
 
@@ -41,12 +41,9 @@ class Bound(NamedTuple):
         if text.isdecimal():
             return cls(text, offset=int(text))
         try:
-            moment = datetime.fromisoformat(text)
+            return cls(text, time_ms=moment_ms(text))
         except ValueError:
             raise ConfigError(
                 f"{text!r} is no place in a log",
                 hint="give earliest, now, an offset (1500), or a time (2026-01-31, 2026-01-31T12:00:00+01:00)",
             ) from None
-        # A time without a zone is read as UTC: the same command means the same on every machine.
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return cls(text, time_ms=round(moment.timestamp() * 1000))

@@ -24,6 +24,9 @@ SUBCOMMANDS = [
     "savepoint show",
     "config check",
     "config show",
+    "deadletters list",
+    "deadletters show",
+    "deadletters retry",
 ]
 ROOT = Path(__file__).parents[3]
 HEAVY = ("aiokafka", "msgspec", "numpy", "redis", "safetensors", "structlog")
@@ -45,7 +48,18 @@ class TestHelp:
         assert all(option in done.stdout for option in ("--config", "--json", "--set", "--log-level", "--log-format"))
 
     @pytest.mark.parametrize(
-        "words", ["--help", "--version", "worker --help", "status --help", "policy --help", "savepoint --help"]
+        "words",
+        [
+            "--help",
+            "--version",
+            "worker --help",
+            "status --help",
+            "policy --help",
+            "replay --help",
+            "verify --help",
+            "savepoint --help",
+            "deadletters --help",
+        ],
     )
     def test_it_imports_nothing_heavy(self, words: str) -> None:
         """Help is quick: it loads none of the libraries that the work itself needs."""
