@@ -197,7 +197,7 @@ def retry(
         raise typer.BadParameter("an event is sent with its own time or with the present one", param_hint="--restamp")
     settings = invocation.settings()
     wanted = Wanted(ids=frozenset(_named(settings, one) for one in ids or ()), reason=reason)
-    allowed = Allowed(late=late_too, restamp=restamp, again=again)
+    allowed = Allowed(late=late_too, restamp=restamp, again=again, named=bool(ids))
     with progress("dead letters") as note:
         retried = _run(retry_letters(settings, wanted, allowed, note, dry_run=dry_run))
     if invocation.as_json:

@@ -15,6 +15,7 @@ from worker.cli.reach import Reach
 __all__ = ["HELD", "Allowed", "Held", "Judge", "Sending"]
 
 HELD = {
+    "killed_worker": "killed workers: sent only where named by its id",
     "rejected_again": "would be rejected again by the present configuration",
     "late": "older than the join window: would be dropped as late",
     "learned": "read from the log by the configured lineage itself: would count twice",
@@ -28,11 +29,14 @@ HELD = {
 
 
 class Allowed(NamedTuple):
-    """What else may be sent: late events with their own time or with the present one, and what was sent before."""
+    """What else may be sent: late events with their own time or with the present one, what was sent before, and, where
+    letters are named by their ids, what killed workers.
+    """
 
     late: bool = False
     restamp: bool = False
     again: bool = False
+    named: bool = False
 
 
 class Sending(NamedTuple):
@@ -80,6 +84,8 @@ class Judge:
 
     def judge(self, letter: Letter, reach: Reach | None) -> Sending | Held:
         """The letter's fate, where its partition's lineage has come as far as `reach`."""
+        if letter.reason == "killed_worker" and not self._allowed.named:
+            return Held(letter, "killed_worker", "at its new offset it is on nobody's skip list")
         taken = self._intake.take([_Whole(letter.offset, letter.timestamp_ms or 0, letter.value)])
         if taken.rejected:
             (rejected,) = taken.rejected
@@ -87,7 +93,7 @@ class Judge:
         if reach is None or letter.offset >= reach.next:
             return Held(letter, "unread", f"lineage {self._name} is at {reach.next if reach else 'its start'}")
         if self._has_learned(letter, reach) and not self._allowed.again:
-            return Held(letter, "learned", f"lineage {self._name} began at {reach.begun} or before")
+            return Held(letter, "learned", f"lineage {self._name} began at {reach.begun}")
         return self._timed(letter, taken.events[0], reach.now_ms)
 
     def _has_learned(self, letter: Letter, reach: Reach) -> bool:

@@ -25,7 +25,7 @@ class Reach(NamedTuple):
     Attributes
     ----------
     begun : int
-        An offset at which the lineage had begun for certain: what stands from here up to `next`, it has read.
+        The offset at which the lineage began: what stands from here up to `next`, it has read.
     next : int
         The offset after the last record that was folded.
     now_ms : int
@@ -40,13 +40,7 @@ class Reach(NamedTuple):
 async def reach_of(
     settings: Settings, inspector: Inspector, log: TopicReader, partition: int, span: tuple[int, int]
 ) -> Reach | None:
-    """Where the configured lineage stands, its clock moved on by the last records of the log; None before a checkpoint.
-
-    Notes
-    -----
-    Where a worker began is not stored, but it has counted its records: it cannot have begun later than as many offsets
-    before `next`. Gaps in the log only make that a cautious guess.
-    """
+    """Where the configured lineage stands, its clock moved on by the log's last records; None without a checkpoint."""
     record = await inspector.shard_position(settings.policy.lineage, partition)
     if record is None:
         return None
@@ -59,7 +53,7 @@ async def reach_of(
     async for _, records in log.read({partition: (max(first, record.next, end - _TAIL_RECORDS), end)}):
         times += [ts for ts in (_time(one.value) for one in records) if ts is not None]
     clock.read(np.array(times, dtype=np.int64))
-    return Reach(record.next - read_state(record).counts.get("records", 0), record.next, clock.state.now_ms or 0)
+    return Reach(read_state(record).start, record.next, clock.state.now_ms or 0)
 
 
 def _time(value: bytes | None) -> int | None:

@@ -185,8 +185,8 @@ class TestShow:
 
     def test_an_unknown_reason_is_shown_as_it_is(self) -> None:
         """A code that this version does not know has no meaning here, and is no error."""
-        unknown = replace(LETTER, reason="killed_worker")
-        assert "reason     killed_worker " in shown(letter_view(unknown, None))
+        unknown = replace(LETTER, reason="of_tomorrow")
+        assert "reason     of_tomorrow " in shown(letter_view(unknown, None))
         assert letter_facts(unknown, None)["meaning"] is None
 
 
@@ -206,6 +206,13 @@ class TestJudge:
         held = self.judged(replace(LETTER, value=value))
         assert isinstance(held, Held)
         assert (held.why, held.detail.split(":")[0]) == ("rejected_again", reason)
+
+    def test_what_killed_workers_goes_back_only_by_its_id(self) -> None:
+        """No sweep over all letters sends a record that nobody survives."""
+        killer = replace(LETTER, reason="killed_worker")
+        held = self.judged(killer)
+        assert isinstance(held, Held) and held.why == "killed_worker"
+        assert isinstance(self.judged(killer, named=True), Sending)
 
     @pytest.mark.parametrize("reach", [None, HERE._replace(next=7)])
     def test_what_is_still_to_be_read_stays(self, reach: Reach | None) -> None:
