@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from alice_rl.kafka import KafkaSettings
 from alice_rl.slots import ToolSettings
 from alice_rl.snapshot.connection import RedisSettings
+from tests.command_line import Line
 from tests.conftest import MakeTopic
 from tests.logs import TOOLS
 from tests.services import KafkaBroker, MockBroker
@@ -38,3 +40,16 @@ def make_settings(kafka: Broker, redis_url: str, make_topic: MakeTopic) -> MakeS
         return Settings(**defaults | sections)
 
     return make
+
+
+@pytest.fixture
+def alice(
+    redis_url: str,
+    kafka: Broker,
+    make_topic: MakeTopic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Line:
+    """The command line on a fresh topic of two partitions and an empty database, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return Line(redis_url, kafka.bootstrap, make_topic(2), tmp_path)

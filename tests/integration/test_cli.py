@@ -4,85 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 import redis as redis_py
 from aiokafka import AIOKafkaProducer
 
-from alice_rl.settings import load
 from alice_rl.shard import Shard
 from alice_rl.snapshot.format import digest, pack, unpack
 from alice_rl.snapshot.records import Applied, Pin, Publication
 from alice_rl.snapshot.store import Store
+from tests.command_line import Line
 from tests.logs import TOOLS, turns
 from tests.services import KafkaBroker, MockBroker, RedisServer
-from tests.unit.cli.runner import Ran, run
 from worker.checkpoint import Checkpoints, Holding
 from worker.settings import Settings
 from worker.solver import Taught, solve_policy
 
-ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 30.0
 
 MakeTopic = Callable[[int], str]
-
-
-class Line:
-    """The command line with the addresses of this test's services."""
-
-    def __init__(self, redis_url: str, bootstrap: str, topic: str, folder: Path) -> None:
-        self.folder = folder
-        self.flags = {
-            "redis.url": redis_url,
-            "redis.retries_max": "0",
-            "kafka.bootstrap_servers": bootstrap,
-            "kafka.topic": topic,
-            "kafka.dead_letter_topic": "",
-            "tool.arms": ",".join(TOOLS),
-        }
-
-    @property
-    def settings(self) -> Settings:
-        return load(Settings, flags=self.flags).settings
-
-    @property
-    def arguments(self) -> list[str]:
-        return [word for key, value in self.flags.items() for word in ("--set", f"{key}={value}")]
-
-    def __call__(self, *words: object, **kwargs: Any) -> Ran:
-        return run(*words, *self.arguments, **kwargs)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """The command as a process of its own."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ALICE__")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "worker.cli", *words, *self.arguments],
-            cwd=self.folder,
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
-@pytest.fixture
-def alice(
-    redis_url: str,
-    kafka: KafkaBroker | MockBroker,
-    make_topic: MakeTopic,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Line:
-    monkeypatch.chdir(tmp_path)
-    return Line(redis_url, kafka.bootstrap, make_topic(2), tmp_path)
 
 
 def learned(settings: Settings, count: int = 300) -> Shard:
