@@ -1,0 +1,114 @@
+"""`alice-rl verify` on a real broker and a real Redis: equal, or where the log and what is stored part."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+
+import msgspec
+import pytest
+import redis as redis_py
+
+from alice_rl.snapshot import keys
+from tests.command_line import Line
+from tests.integration.test_replay import eventually, nexts
+from tests.logs import turns
+from tests.services import KafkaBroker
+from tests.streams import produce
+
+SHARD = keys.shard("alice", "main", 1)
+
+
+@pytest.fixture
+def learned(alice: Line) -> Line:
+    """A command line over 600 turns that a worker has learned and published."""
+    asyncio.run(produce(alice.settings.kafka, turns(600, seed=2, step_ms=20_000)))  # some hours: several buckets
+    with alice.start("worker") as worker:
+        eventually(lambda: sum(map(int, nexts(alice, "main").values())) == 600)
+        worker.send_signal(signal.SIGTERM)
+    return alice
+
+
+@pytest.fixture
+def client(learned: Line) -> redis_py.Redis:
+    return redis_py.Redis.from_url(learned.settings.redis.url)
+
+
+def a_bucket(client: redis_py.Redis) -> tuple[str, bytes]:
+    """The name and bytes of a bucket of partition 1."""
+    fields = {name.decode(): value for name, value in client.hgetall(SHARD).items()}
+    names = sorted(name for name in fields if name.startswith("bucket:"))
+    return names[1], fields[names[1]]
+
+
+def test_what_was_learned_is_equal(learned: Line) -> None:
+    """Checkpoints and live policy are what the log says; every partition and its offsets are told."""
+    done = learned("verify", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json["equal"] and done.json["snapshot"]["equal"]
+    assert [p["equal"] for p in done.json["partitions"]] == [True, True]
+    assert sum(p["records"] for p in done.json["partitions"]) == 600
+    shown = learned("verify")
+    assert "Equal: what is stored is what the log says." in shown.stdout
+    assert "solved from exactly" in shown.stdout
+
+
+def test_one_changed_byte_is_found(learned: Line, client: redis_py.Redis) -> None:
+    """A byte changed by hand makes it unequal, and its bucket and the offsets behind it are named."""
+    name, data = a_bucket(client)
+    client.hset(SHARD, name, data[:-1] + bytes([data[-1] ^ 1]))
+    done = learned("verify", "--json")
+    assert done.code == 1
+    assert not done.json["equal"]
+    parting = done.json["partitions"][1]["parting"]
+    assert f"bucket:{parting['bucket']}" == name
+    assert "not those that were checkpointed" in parting["what"]
+    assert 0 <= parting["first"] <= parting["last"] < 600
+    shown = learned("verify", "--partition", 1)
+    assert shown.code == 1
+    assert "NOT equal" in shown.stdout and f"in bucket {parting['bucket']}" in shown.stdout
+    assert learned("verify", "--partition", 0).code == 0
+
+
+def test_sums_that_the_log_does_not_have_are_found(learned: Line, client: redis_py.Redis) -> None:
+    """Bytes that agree with their checksum, but not with the log, are not equal either."""
+    name, data = a_bucket(client)
+    forged = data[:-1] + bytes([data[-1] ^ 1])
+    state = msgspec.json.decode(client.hget(SHARD, "extra:state") or b"")
+    state["digests"][name.removeprefix("bucket:")] = hashlib.sha256(forged).hexdigest()
+    client.hset(SHARD, mapping={name: forged, "extra:state": msgspec.json.encode(state)})
+    done = learned("verify", "--json")
+    assert done.code == 1
+    assert "not those of the log" in done.json["partitions"][1]["parting"]["what"]
+    assert done.json["snapshot"]["equal"]  # it was solved before
+
+
+def test_a_changed_policy_is_found(learned: Line, client: redis_py.Redis) -> None:
+    """A live policy whose bytes were changed is not what was published."""
+    version = int(client.hget(keys.head("alice"), "live") or 0)
+    blob = client.get(keys.snapshot("alice", version)) or b""
+    client.set(keys.snapshot("alice", version), blob[:-1] + bytes([blob[-1] ^ 1]))
+    done = learned("verify", "--json")
+    assert done.code == 1
+    assert done.json["snapshot"]["equal"] is False
+
+
+def test_a_worker_refuses_a_damaged_checkpoint(learned: Line, client: redis_py.Redis) -> None:
+    """Nobody learns on from sums that were changed: the worker ends, and names the bucket."""
+    name, data = a_bucket(client)
+    client.hset(SHARD, name, data[:-1] + bytes([data[-1] ^ 1]))
+    with learned.start("worker") as worker:
+        _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 3
+    assert f"bucket {name.removeprefix('bucket:')} does not have the bytes" in errors
+
+
+def test_a_log_that_lost_its_beginning_cannot_be_verified(learned: Line, real_kafka: KafkaBroker) -> None:
+    """When retention has passed the beginning, that is said, and it is not taken for equal."""
+    real_kafka.delete_records(learned.settings.kafka.topic, {0: 10, 1: 10})
+    done = learned("verify")
+    assert done.code == 3
+    assert "no longer holds" in done.stderr
+    unknown = learned("verify", "--partition", 7)
+    assert unknown.code == 2 and "those that have one: 0, 1" in unknown.stderr
