@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import signal
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,11 +32,11 @@ def learned(alice: Line) -> Line:
 
 
 @pytest.fixture
-def client(learned: Line) -> redis_py.Redis:
+def client(learned: Line) -> Any:
     return redis_py.Redis.from_url(learned.settings.redis.url)
 
 
-def a_bucket(client: redis_py.Redis) -> tuple[str, bytes]:
+def a_bucket(client: Any) -> tuple[str, bytes]:
     """The name and bytes of a bucket of partition 1."""
     fields = {name.decode(): value for name, value in client.hgetall(SHARD).items()}
     names = sorted(name for name in fields if name.startswith("bucket:"))
@@ -54,7 +55,7 @@ def test_what_was_learned_is_equal(learned: Line) -> None:
     assert "solved from exactly" in shown.stdout
 
 
-def test_one_changed_byte_is_found(learned: Line, client: redis_py.Redis) -> None:
+def test_one_changed_byte_is_found(learned: Line, client: Any) -> None:
     """A byte changed by hand makes it unequal, and its bucket and the offsets behind it are named."""
     name, data = a_bucket(client)
     client.hset(SHARD, name, data[:-1] + bytes([data[-1] ^ 1]))
@@ -71,7 +72,7 @@ def test_one_changed_byte_is_found(learned: Line, client: redis_py.Redis) -> Non
     assert learned("verify", "--partition", 0).code == 0
 
 
-def test_sums_that_the_log_does_not_have_are_found(learned: Line, client: redis_py.Redis) -> None:
+def test_sums_that_the_log_does_not_have_are_found(learned: Line, client: Any) -> None:
     """Bytes that agree with their checksum, but not with the log, are not equal either."""
     name, data = a_bucket(client)
     forged = data[:-1] + bytes([data[-1] ^ 1])
@@ -84,17 +85,17 @@ def test_sums_that_the_log_does_not_have_are_found(learned: Line, client: redis_
     assert done.json["snapshot"]["equal"]  # it was solved before
 
 
-def test_a_changed_policy_is_found(learned: Line, client: redis_py.Redis) -> None:
+def test_a_changed_policy_is_found(learned: Line, client: Any) -> None:
     """A live policy whose bytes were changed is not what was published."""
     version = int(client.hget(keys.head("alice"), "live") or 0)
-    blob = client.get(keys.snapshot("alice", version)) or b""
+    blob = bytes(client.get(keys.snapshot("alice", version)) or b"")
     client.set(keys.snapshot("alice", version), blob[:-1] + bytes([blob[-1] ^ 1]))
     done = learned("verify", "--json")
     assert done.code == 1
     assert done.json["snapshot"]["equal"] is False
 
 
-def test_a_worker_refuses_a_damaged_checkpoint(learned: Line, client: redis_py.Redis) -> None:
+def test_a_worker_refuses_a_damaged_checkpoint(learned: Line, client: Any) -> None:
     """Nobody learns on from sums that were changed: the worker ends, and names the bucket."""
     name, data = a_bucket(client)
     client.hset(SHARD, name, data[:-1] + bytes([data[-1] ^ 1]))
@@ -104,11 +105,26 @@ def test_a_worker_refuses_a_damaged_checkpoint(learned: Line, client: redis_py.R
     assert f"bucket {name.removeprefix('bucket:')} does not have the bytes" in errors
 
 
-def test_a_log_that_lost_its_beginning_cannot_be_verified(learned: Line, real_kafka: KafkaBroker) -> None:
-    """When retention has passed the beginning, that is said, and it is not taken for equal."""
+def test_a_log_that_lost_its_beginning_is_verified_from_a_savepoint(learned: Line, real_kafka: KafkaBroker) -> None:
+    """When retention has passed the beginning it cannot be equal, but what came after a savepoint can be."""
+    assert learned("savepoint", "create", "early.savepoint").code == 0
+    asyncio.run(produce(learned.settings.kafka, turns(300, seed=3, step_ms=20_000)))
+    with learned.start("worker") as worker:
+        eventually(lambda: sum(map(int, nexts(learned, "main").values())) == 900)
+        worker.send_signal(signal.SIGTERM)
     real_kafka.delete_records(learned.settings.kafka.topic, {0: 10, 1: 10})
     done = learned("verify")
-    assert done.code == 3
-    assert "no longer holds" in done.stderr
+    assert done.code == 1
+    assert "begins at 10 by now" in done.stderr and "--since FILE" in done.stderr
+    since = learned("verify", "--since", "early.savepoint", "--json")
+    assert since.code == 0, since.stderr
+    assert since.json["equal"] and since.json["snapshot"]["equal"]
+    assert sum(p["records"] for p in since.json["partitions"]) < 900
+
+
+def test_what_is_not_known_is_told(learned: Line) -> None:
+    """A partition or lineage without checkpoints cannot be verified."""
     unknown = learned("verify", "--partition", 7)
     assert unknown.code == 2 and "those that have one: 0, 1" in unknown.stderr
+    nothing = learned("verify", "--set", "policy.lineage=other")
+    assert nothing.code == 1 and "has no checkpoints" in nothing.stderr

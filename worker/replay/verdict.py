@@ -14,8 +14,9 @@ from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket
 from alice_rl.shard import Shard
 from alice_rl.shard_state import Mark, ShardState
+from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Store
-from worker.checkpoint import damaged, read_state
+from worker.checkpoint import damaged, read_state, restored
 from worker.replay.parallel import Progress
 from worker.replay.plan import Span
 from worker.replay.span import records_of
@@ -56,7 +57,7 @@ class Verdict(Struct, frozen=True):
     source : str
         The archive; empty for the topic.
     start, next : int
-        The offsets that were folded, `[start, next)`.
+        The offsets that were read, `[start, next)`.
     records, buckets : int
         How many records were read, and buckets compared.
     parting : Parting or None
@@ -83,7 +84,9 @@ class Verdict(Struct, frozen=True):
         return self.parting is None
 
 
-def verify_partition(settings: Settings, partition: int, path: str, as_of: int | None, progress: Progress) -> Verdict:
+def verify_partition(
+    settings: Settings, partition: int, path: str, as_of: int | None, since: ShardRecord | None, progress: Progress
+) -> Verdict:
     """Fold a partition's log again, up to where its checkpoint stands.
 
     Parameters
@@ -94,17 +97,19 @@ def verify_partition(settings: Settings, partition: int, path: str, as_of: int |
         The archive; empty for the topic.
     as_of : int or None
         An offset at which the digest is wanted, too.
+    since : ShardRecord or None
+        An earlier checkpoint of the partition, to begin with; None to begin where the fold began.
 
     Raises
     ------
     AliceError
-        The checkpoint is gone, or the log no longer reaches back to where the fold began.
+        The checkpoint is gone, or the log no longer reaches back far enough.
     """
-    return asyncio.run(_verify_partition(settings, partition, path, as_of, progress))
+    return asyncio.run(_verify_partition(settings, partition, path, as_of, since, progress))
 
 
 async def _verify_partition(
-    settings: Settings, partition: int, path: str, as_of: int | None, progress: Progress
+    settings: Settings, partition: int, path: str, as_of: int | None, since: ShardRecord | None, progress: Progress
 ) -> Verdict:
     store = Store.from_settings(settings.redis, settings.policy.name)
     try:
@@ -114,11 +119,11 @@ async def _verify_partition(
     if record is None:
         raise AliceError(f"partition {partition} has no checkpoint", code="checkpoint_lost", hint="alice-rl status")
     state = read_state(record)
-    again = _Again(settings.lineage, state, as_of)
-    async for records in records_of(settings, Span(partition, state.start, state.next, path), state.start):
+    again = _Again(settings.lineage, state, as_of, since)
+    first = again.shard.position
+    async for records in records_of(settings, Span(partition, first, state.next, path), first):
         again.feed(records)
-        progress(again.shard.position - state.start)
-    progress(state.next - state.start)
+        progress(again.shard.position - first)
     changed = set(damaged(record.buckets, state))
     folded = again.shard.bucket_digests()
     parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}
@@ -126,9 +131,9 @@ async def _verify_partition(
     return Verdict(
         partition,
         state.source,
-        state.start,
+        first,
         state.next,
-        again.shard.counts["records"],
+        again.records,
         len(folded.keys() | state.digests.keys()),
         partings[0] if partings else None,
         len(partings),
@@ -139,10 +144,14 @@ async def _verify_partition(
 class _Again:
     """The fold once more, with which offsets went into which bucket, and the digest at one offset on the way."""
 
-    def __init__(self, lineage: Lineage, state: ShardState, as_of: int | None) -> None:
+    def __init__(self, lineage: Lineage, state: ShardState, as_of: int | None, since: ShardRecord | None) -> None:
         self.shard = Shard(lineage, Mark(state.start, ClockState()), state.source)
+        if since is not None:
+            self.shard = restored(lineage, since)
         self.shard.skipped.update(state.skipped)
-        self._as_of = as_of
+        self.records = 0
+        # What an earlier checkpoint has folded already cannot be cut any more.
+        self._as_of = as_of if as_of is not None and as_of >= self.shard.next else None
         self._digest_as_of = ""
         self._offsets: dict[Bucket, tuple[int, int]] = {}
 
@@ -160,6 +169,7 @@ class _Again:
         if not records:
             return
         shard, first, last = self.shard, records[0].offset, records[-1].offset
+        self.records += len(records)
         shard.feed(records)
         for bucket in shard.changed:
             self._offsets[bucket] = (self._offsets.get(bucket, (first, last))[0], last)

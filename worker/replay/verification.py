@@ -13,14 +13,16 @@ from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.format import digest as blob_digest
 from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.manifest import Manifest
+from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Store
 from alice_rl.sums import digest
 from worker.checkpoint import read_state
 from worker.replay.parallel import in_processes
 from worker.replay.verdict import Verdict, verify_partition
 from worker.settings import Settings
+from worker.topic_reader import TopicReader
 
-__all__ = ["SnapshotVerdict", "Standing", "compare_snapshot", "read_standing", "verify_partitions"]
+__all__ = ["SnapshotVerdict", "Standing", "begins", "compare_snapshot", "read_standing", "verify_partitions"]
 
 
 class SnapshotVerdict(Struct, frozen=True):
@@ -37,6 +39,19 @@ class Standing(NamedTuple):
     states: Mapping[int, ShardState]
     live: Manifest | None
     snapshot: SnapshotVerdict
+
+    def of(self, partition: int) -> Standing:
+        """The same of one partition alone.
+
+        Raises
+        ------
+        ConfigError
+            It is not known.
+        """
+        if partition not in self.states:
+            known = ", ".join(map(str, self.states))
+            raise ConfigError(f"partition {partition} has no checkpoint", hint=f"those that have one: {known}")
+        return self._replace(states={partition: self.states[partition]})
 
 
 async def read_standing(store: Store, settings: Settings) -> Standing:
@@ -71,32 +86,62 @@ async def read_standing(store: Store, settings: Settings) -> Standing:
     return Standing(states, live, SnapshotVerdict(live.version, None, ""))
 
 
+async def begins(settings: Settings, standing: Standing, since: Mapping[int, ShardRecord]) -> dict[int, int]:
+    """The offset from which each partition is to be read, of those that the topic or an archive still has.
+
+    Raises
+    ------
+    AliceError
+        Retention has passed it.
+    """
+    firsts = {p: since[p].low if p in since else state.start for p, state in standing.states.items()}
+    async with TopicReader(settings.kafka, settings.kafka.topic) as reader:
+        held = await reader.spans()
+    for partition, first in firsts.items():
+        if partition in held and held[partition][0] > first:
+            raise AliceError(
+                f"partition {partition} is to be read from offset {first}, but the topic begins at "
+                f"{held[partition][0]} by now",
+                code="log_truncated",
+                hint="begin with a savepoint: alice-rl verify --since FILE",
+            )
+    return firsts
+
+
 def verify_partitions(
     settings: Settings,
     standing: Standing,
-    partition: int | None,
     sources: Sequence[Path],
+    since: Mapping[int, ShardRecord],
     jobs: int,
     show: Callable[[int], object],
 ) -> tuple[list[Verdict], list[str]]:
     """The verdicts on the partitions, and the names of the archives that were not given.
 
+    Parameters
+    ----------
+    settings : Settings
+    standing : Standing
+    sources : sequence of Path
+        The archives.
+    since : mapping of int to ShardRecord
+        Earlier checkpoints to begin with.
+    jobs : int
+        Processes at work.
+    show : callable
+        Told how many records were read.
+
     Raises
     ------
-    ConfigError
-        The partition is not known.
     AliceError
         A log cannot be folded again.
     """
-    if partition is not None and partition not in standing.states:
-        known = ", ".join(map(str, standing.states))
-        raise ConfigError(f"partition {partition} has no checkpoint", hint=f"those that have one: {known}")
     paths = {path.name: str(path) for path in sources}
-    states = {p: state for p, state in standing.states.items() if partition in (None, p)}
+    states = standing.states
     missing = sorted(state.source for state in states.values() if state.source and state.source not in paths)
     offsets = {} if standing.live is None else standing.live.offsets
     work = [
-        (settings, p, paths.get(state.source, ""), offsets.get(p))
+        (settings, p, paths.get(state.source, ""), offsets.get(p), since.get(p))
         for p, state in states.items()
         if state.source not in missing
     ]
@@ -108,9 +153,9 @@ def compare_snapshot(standing: Standing, verdicts: Sequence[Verdict]) -> Snapsho
     live = standing.live
     if live is None:
         return standing.snapshot
-    digests = {verdict.partition: verdict.as_of_digest for verdict in verdicts}
+    digests = {verdict.partition: verdict.as_of_digest for verdict in verdicts if verdict.as_of_digest}
     if not live.offsets.keys() <= digests.keys():
-        words = f"Version {live.version} is live, and not compared: that needs every partition."
+        words = f"Version {live.version} is live, and not compared: that needs every partition, up to its offsets."
         return SnapshotVerdict(live.version, None, words)
     equal = digest({str(p): digests[p] for p in live.offsets}) == live.moments_digest
     words = "was solved from exactly" if equal else "was NOT solved from"
