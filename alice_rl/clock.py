@@ -45,6 +45,16 @@ class Readings(NamedTuple):
     clamped: int
     set_back: tuple[int, ...]
 
+    def on_time(self) -> tuple[npt.NDArray[np.bool_], Readings]:
+        """Which records are not late, and the readings of these.
+
+        Where the clock was set back moves to the next record that is left.
+        """
+        keep = ~self.late
+        before: IntArray = np.cumsum(keep) - keep
+        set_back = tuple(int(before[position]) for position in self.set_back)
+        return keep, Readings(self.times[keep], self.now[keep], self.late[keep], 0, set_back)
+
 
 class Clock:
     """The clock of one partition.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -14,11 +14,12 @@ from alice_rl.episodes import Episode
 from alice_rl.events import Context, SlotChoice
 from alice_rl.features import Design, Featuriser, query_class
 from alice_rl.lineage import Lineage
+from alice_rl.online.moments import ROWS_MAX
 from alice_rl.reward import COMPONENTS, components
 from alice_rl.sums import Sums
 from alice_rl.vocabulary import Vocabulary
 
-__all__ = ["Columnar", "Columns", "add"]
+__all__ = ["Columnar", "Columns", "add", "joined"]
 
 IntArray = npt.NDArray[np.int64]
 _CONTEXT, _INTENT = attrgetter("context"), attrgetter("intent")
@@ -132,6 +133,18 @@ class Columnar:
 def _arms(index: dict[str, int], slots: Iterable[SlotChoice | None]) -> IntArray:
     """The arm of each slot by its number, -1 where the slot was not used; ndarray, shape (N,)."""
     return np.array([-1 if slot is None else index[slot.arm] for slot in slots], dtype=np.int64)
+
+
+def joined(parts: Sequence[Columns]) -> Iterator[Columns]:
+    """The columns of a feed in as few additions as may be: what an addition costs hardly depends on its rows."""
+    at, rows = 0, 0
+    for end, part in enumerate(parts):
+        if rows + len(part.ts_ms) > ROWS_MAX:
+            yield Columns.concatenated(parts[at:end])
+            at, rows = end, 0
+        rows += len(part.ts_ms)
+    if rows:
+        yield Columns.concatenated(parts[at:])
 
 
 def add(sums: Sums, columns: Columns, rows: npt.NDArray[np.intp] | slice) -> None:

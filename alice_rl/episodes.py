@@ -16,7 +16,7 @@ two windows of the log, and re-reading these after a restart rebuilds it without
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Annotated, cast
 
@@ -26,11 +26,13 @@ from msgspec import Meta, Struct
 
 from alice_rl.clock import Readings
 from alice_rl.events import Decision, Event, Outcome, Turn, TurnOutcome
+from alice_rl.seen import SeenDecision, SeenOutcome, SeenTurn
 
 __all__ = ["Episode", "JoinSettings", "Joiner"]
 
 IntArray = npt.NDArray[np.int64]
 _ID, _OUTCOME = attrgetter("decision_id"), attrgetter("outcome")
+_TURNS, _OUTCOMES = (Turn, SeenTurn), (Outcome, SeenOutcome)
 
 
 class MissingOutcome(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,17 @@ class _Entry:
         self.open: tuple[Decision | Turn, int] | None = None
         self.waiting: Outcome | TurnOutcome | None = None
 
+    def read(self, read: Callable[[bytes], Event | None]) -> None:
+        """Put events in the place of their stand-ins."""
+        decision: object = None if self.open is None else self.open[0]
+        if self.open is not None and isinstance(decision, SeenDecision):
+            event = read(decision.value)
+            self.open = (event, self.open[1]) if isinstance(event, Decision) else None
+        outcome: object = self.waiting
+        if isinstance(outcome, SeenOutcome):
+            event = read(outcome.value)
+            self.waiting = event if isinstance(event, Outcome) else None
+
 
 class Joiner:
     """The open half of one partition's episodes.
@@ -85,6 +98,11 @@ class Joiner:
     ----------
     counts : Counter
         How many were `duplicate`, `missing`, `unmatched`, and how many windows were `shortened`; emptied by the caller.
+
+    Notes
+    -----
+    To rebuild it, stand-ins (`alice_rl.seen`) may take the place of events: who joins them throws the episodes away,
+    and calls `read` before the first that count.
     """
 
     def __init__(self, settings: JoinSettings) -> None:
@@ -116,6 +134,12 @@ class Joiner:
         episodes, self._episodes = self._episodes, []
         return episodes
 
+    def read(self, read: Callable[[bytes], Event | None]) -> None:
+        """Read in full what waits and was only looked at: from here on, its episodes count."""
+        for entry in self._entries.values():
+            if isinstance(entry, _Entry):
+                entry.read(read)
+
     def _join(self, events: Sequence[Event], offsets: IntArray, times: IntArray, now: IntArray) -> None:
         if not len(events):
             return
@@ -133,16 +157,16 @@ class Joiner:
 
     def _all_new_turns(self, events: Sequence[Event], ids: Sequence[str]) -> bool:
         """Whether all events are whole turns, of as many ids that the window does not hold."""
-        whole = all(issubclass(kind, Turn) for kind in set(map(type, events)))
+        whole = all(issubclass(kind, _TURNS) for kind in set(map(type, events)))
         return whole and len(set(ids)) == len(ids) and self._entries.keys().isdisjoint(ids)
 
     def _join_singly(self, rows: Iterable[tuple[Event, int, int, int]]) -> None:
         for event, offset, ts, start in rows:
-            if isinstance(event, Outcome):
+            if isinstance(event, _OUTCOMES):
                 self._outcome(event.decision_id, event, offset, start)
             else:
                 self._decision(event, offset, ts, start)
-                if isinstance(event, Turn):
+                if isinstance(event, _TURNS):
                     self._outcome(event.decision_id, event.outcome, offset, start)
 
     def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:

@@ -2,6 +2,9 @@
 
 Nothing that a producer can write stops the fold. A rejected record is returned with its offset, its bytes, and a
 reason code out of `alice_rl.events.REASONS`; the records beside it are learned.
+
+Records that were folded before, and are read again by a restart, are only looked at (`Rereading`): which of them were
+rejected is known from the checkpoint.
 """
 
 from __future__ import annotations
@@ -9,13 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Set
 from difflib import get_close_matches
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, cast, runtime_checkable
 
 from alice_rl.errors import EventError
 from alice_rl.events import REASONS, Decision, Event, Outcome, Turn, decode, decoder
 from alice_rl.lineage import SLOTS, Arms
+from alice_rl.seen import see
 
-__all__ = ["Intake", "KeyedRecord", "Record", "Rejected", "Taken"]
+__all__ = ["Intake", "KeyedRecord", "Record", "Rejected", "Rereading", "Taken"]
 
 _UNKNOWN_ARM = re.compile(r"Invalid enum value '(.*)' - at `\$\.(\w+)\.")
 
@@ -98,6 +102,13 @@ class Intake:
                 offsets.append(record.offset)
         return taken
 
+    def read(self, value: bytes) -> Event | None:
+        """The event of a record that was accepted before; None should it not be acceptable any more."""
+        try:
+            return decode(value, self._decoder)
+        except EventError:
+            return None
+
     def _detail(self, error: EventError) -> str:
         """What is wrong, in words; an unknown arm with the nearest known one."""
         found = _UNKNOWN_ARM.search(error.message) if error.code == "unknown_arm" else None
@@ -107,6 +118,32 @@ class Intake:
         close = get_close_matches(arm, self._arms[slot], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"configured are {', '.join(self._arms[slot])}"
         return f"{slot} arm {arm!r} is not in {slot}.arms ({hint})"
+
+
+class Rereading:
+    """Looks at the records of a batch that were folded before.
+
+    Parameters
+    ----------
+    rejected : set of int
+        Offsets of the records that were rejected then.
+    skipped : set of int
+        Offsets of records that are passed over unseen, as in `Intake`.
+    """
+
+    def __init__(self, rejected: Set[int], skipped: Set[int]) -> None:
+        self._rejected = rejected
+        self._skipped = skipped
+
+    def take(self, records: Sequence[Record]) -> Taken:
+        """Stand-ins for the events of the records that were accepted; the joiner knows them from events."""
+        taken, rejected, skipped = Taken([], [], []), self._rejected, self._skipped
+        for record in records:
+            offset = record.offset
+            if offset not in rejected and offset not in skipped and (event := see(record.value)) is not None:
+                taken.events.append(cast(Event, event))
+                taken.offsets.append(offset)
+        return taken
 
 
 def _check(decision: Decision | Turn) -> None:

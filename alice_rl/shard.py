@@ -2,6 +2,8 @@
 
     records --intake--> events --clock--> times --joiner--> episodes --columnar--> columns --add--> sums per bucket
 
+What a restart reads again goes as far as the joiner, as stand-ins for events, and teaches nothing.
+
 A shard is a pure function of a prefix of its partition's log and of the lineage: not of batches, restarts, rebalances,
 or of any clock but the log's own. Its sums at offset `next` have the same bytes whoever folded them, and however often
 they were interrupted.
@@ -10,29 +12,29 @@ they were interrupted.
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
 
 import numpy as np
-import numpy.typing as npt
 
-from alice_rl.clock import Clock, ClockState, Readings
-from alice_rl.columns import Columnar, Columns, add
+from alice_rl.clock import Clock, ClockState
+from alice_rl.columns import Columnar, Columns, add, joined
 from alice_rl.episodes import Episode, Joiner
 from alice_rl.errors import DependencyError
-from alice_rl.events import Event, Outcome
-from alice_rl.intake import Intake, Record, Rejected, Taken
+from alice_rl.events import Outcome
+from alice_rl.intake import Intake, Record, Rejected, Rereading, Taken
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket, bucket_rows, coarsen
 from alice_rl.online.moments import ROWS_MAX
-from alice_rl.shard_state import Mark, Marks, ShardState
+from alice_rl.shard_state import Mark, Marks, RejectedOffsets, ShardState
 from alice_rl.sums import Sums, digest
 
 __all__ = ["Shard"]
 
-IntArray = npt.NDArray[np.int64]
-
-_BATCH_RECORDS = 256  # what is decoded at once: few enough to stay in the processor's cache until it is folded
+_BLOCK_OFFSETS = 384  # what is decoded at once: few enough to stay in the processor's cache until it is folded
 
 
 class Shard:
@@ -82,10 +84,13 @@ class Shard:
         self.tail = ""
         self.skipped: set[int] = set()
         self._intake = Intake(lineage.arms, self.skipped)
+        self._rereading: Rereading | None = None
+        self._rejected = RejectedOffsets()
         self._clock = Clock(lineage.join.horizon_seconds * 1000, start.clock)
         self._joiner = Joiner(lineage.join)
         self._columnar = Columnar(lineage)
         self._marks = Marks(lineage.join, start)
+        self._block = min(_BLOCK_OFFSETS, lineage.join.records_max)
 
     @classmethod
     def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
@@ -94,6 +99,9 @@ class Shard:
         shard.start, shard.next, shard.tail = state.start, state.next, state.tail
         shard.skipped.update(state.skipped)
         shard.counts.update(state.counts)
+        if state.rejected is not None:
+            shard._rereading = Rereading(set(state.rejected), shard.skipped)
+            shard._rejected.add(state.rejected)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
         shard.buckets = {Bucket.parse(name): Sums.from_bytes(lineage, data) for name, data in buckets.items()}
@@ -116,10 +124,11 @@ class Shard:
             tail=self.tail,
             intents=sorted(self._columnar.intents.names),
             classes=sorted(self._columnar.classes.names),
-            counts=dict(self.counts),
+            counts=dict(sorted(self.counts.items())),
             start=self.start,
             source=self.source,
             skipped=sorted(self.skipped),
+            rejected=self._rejected.since(self._marks.low.offset),
             digests=self.bucket_digests(),
         )
 
@@ -165,17 +174,12 @@ class Shard:
         learned: list[Columns] = []
         self._columnar.renew()
         for part in self._parts(records):
-            self._marks.pass_by(part[0].offset, self._clock.state)
-            taken = self._intake.take(part)
-            episodes = self._join(taken, part)
-            if part[-1].offset >= self.next:
-                learned += self._columns(episodes)
-                self._count(len(part), taken, len(episodes))
-                rejected += taken.rejected
-                self.next = part[-1].offset + 1
-                self.tail = _fingerprint(part[-1])
+            if part[-1].offset < self.next:
+                self._rebuild(part)
             else:
-                self._recognise(part[-1])
+                taken, episodes = self._fold(part)
+                learned += self._columns(episodes)
+                rejected += taken.rejected
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
         self._learn(learned)
@@ -187,23 +191,51 @@ class Shard:
 
     def bucket_digests(self) -> dict[str, str]:
         """SHA-256 of each bucket's canonical bytes, by the bucket's name."""
-        return {str(bucket): sums.digest() for bucket, sums in self.buckets.items()}
+        return dict(sorted((str(bucket), sums.digest()) for bucket, sums in self.buckets.items()))
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-        """The unread records, cut where rebuilding ends and at what one batch may hold."""
-        if records and records[0].offset < self.position:
-            for record in records:
-                self._recognise(record)
-            records = [record for record in records if record.offset >= self.position]
-        known = 0
-        if self.rebuilding:
-            known = sum(record.offset < self.next for record in records)
-        for start, stop in ((0, known), (known, len(records))):
-            for at in range(start, stop, _BATCH_RECORDS):
-                yield records[at : min(stop, at + _BATCH_RECORDS)]
+        """The unread records, cut where rebuilding ends and where blocks of offsets do."""
+        at = _index(records, self.position)
+        for record in records[:at]:
+            self._recognise(record)
+        while at < len(records):
+            offset = records[at].offset
+            end = (offset // self._block + 1) * self._block
+            start, at = at, _index(records, min(end, self.next) if offset < self.next else end, at)
+            yield records[start:at]
 
-    def _join(self, taken: Taken, records: Sequence[Record]) -> list[Episode]:
-        """Tell the time of the events and pair them up; the episodes that are complete."""
+    def _rebuild(self, part: Sequence[Record]) -> None:
+        """Tell the joiner again of records that were folded before."""
+        self._mark(part[0].offset)
+        taken = (self._rereading or self._intake).take(part)
+        self._join(taken, part)
+        self._rejected.add(record.offset for record in taken.rejected)
+        self._recognise(part[-1])
+
+    def _fold(self, part: Sequence[Record]) -> tuple[Taken, list[Episode]]:
+        """What a part of the log brings: its events, and the episodes that they complete."""
+        if self._rereading is not None:
+            self._joiner.read(self._intake.read)
+            self._rereading = None
+        if self._mark(part[0].offset):
+            self._marks.forget(part[0].offset, self._clock.state)
+        taken = self._intake.take(part)
+        episodes = self._join(taken, part, self._columnar)
+        self._rejected.add(record.offset for record in taken.rejected)
+        self._count(len(part), taken, len(episodes))
+        self.next = part[-1].offset + 1
+        self.tail = _fingerprint(part[-1])
+        return taken, episodes
+
+    def _mark(self, offset: int) -> bool:
+        """Come by an offset: the first of its block may become a mark. Whether it is; batches have no say in that."""
+        first = offset // self._block != (self.position - 1) // self._block
+        if first:
+            self._marks.pass_by(offset, self._clock.state)
+        return first
+
+    def _join(self, taken: Taken, records: Sequence[Record], naming: Columnar | None = None) -> list[Episode]:
+        """Tell the time of the events, admit their names, and pair them up; the episodes that are complete."""
         events, offsets = taken.events, np.array(taken.offsets, dtype=np.int64)
         ts_ms = np.array([event.ts_ms for event in events], dtype=np.int64)
         if events and not self._clock.started:
@@ -214,8 +246,10 @@ class Shard:
         self._joiner.counts["clamped"] += readings.clamped
         if readings.late.any():
             self._joiner.counts["late"] += int(readings.late.sum())
-            events, offsets, readings = _on_time(events, offsets, readings)
-        self._columnar.admit([event.context for event in events if not isinstance(event, Outcome)])
+            keep, readings = readings.on_time()
+            events, offsets = list(compress(events, keep.tolist())), offsets[keep]
+        if naming is not None:  # the names of what is read again came with the checkpoint
+            naming.admit([event.context for event in events if not isinstance(event, Outcome)])
         return self._joiner.join(events, offsets, readings)
 
     def _columns(self, episodes: Sequence[Episode]) -> Iterator[Columns]:
@@ -226,7 +260,7 @@ class Shard:
     def _learn(self, learned: Sequence[Columns]) -> None:
         """Add what a feed has taught to the sums of its buckets."""
         span_ms = self.lineage.bucket_seconds * 1000
-        for columns in _joined(learned):
+        for columns in joined(learned):
             for bucket, rows in bucket_rows(columns.ts_ms, self.high_ms, span_ms).items():
                 add(self._bucket(bucket), columns, rows)
         for fine, coarse in coarsen(self.buckets, self.high_ms, span_ms).items():
@@ -254,26 +288,10 @@ class Shard:
         self.counts.update(self._joiner.counts)
 
 
+def _index(records: Sequence[Record], offset: int, start: int = 0) -> int:
+    """Where the records from an offset on begin."""
+    return bisect_left(records, offset, start, key=attrgetter("offset"))
+
+
 def _fingerprint(record: Record) -> str:
     return f"{record.offset}:{record.timestamp}:{zlib.crc32(record.value or b''):08x}"
-
-
-def _joined(parts: Sequence[Columns]) -> Iterator[Columns]:
-    """The columns of a feed in as few additions as may be: what an addition costs hardly depends on its rows."""
-    at, rows = 0, 0
-    for end, part in enumerate(parts):
-        if rows + len(part.ts_ms) > ROWS_MAX:
-            yield Columns.concatenated(parts[at:end])
-            at, rows = end, 0
-        rows += len(part.ts_ms)
-    if rows:
-        yield Columns.concatenated(parts[at:])
-
-
-def _on_time(events: list[Event], offsets: IntArray, readings: Readings) -> tuple[list[Event], IntArray, Readings]:
-    """The same without the late records; where the clock was set back moves to the next record that is left."""
-    keep = ~readings.late
-    before: IntArray = np.cumsum(keep) - keep
-    set_back = tuple(int(before[position]) for position in readings.set_back)
-    kept = [event for event, on_time in zip(events, keep.tolist(), strict=True) if on_time]
-    return kept, offsets[keep], Readings(readings.times[keep], readings.now[keep], readings.late[keep], 0, set_back)

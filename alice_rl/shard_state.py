@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from alice_rl.clock import ClockState
 from alice_rl.episodes import JoinSettings
 
-__all__ = ["Mark", "Marks", "ShardState"]
+__all__ = ["REJECTED_MAX", "Mark", "Marks", "RejectedOffsets", "ShardState"]
+
+REJECTED_MAX = 4096
+"""Offsets of rejected records that a checkpoint lists; where there are more, it does not say which they are."""
 
 
 class Mark(Struct, frozen=True):
@@ -42,8 +46,14 @@ class ShardState(Struct, frozen=True):
         The file that was folded; empty for a partition of the topic.
     skipped : list of int
         Offsets that the fold passes over, because they killed the worker.
+    rejected : list of int, optional
+        Offsets from `low` on that the fold has rejected; None when there were too many to list, or it is not known.
     digests : dict of str to str
         SHA-256 of each bucket's bytes, by the bucket's name.
+
+    Notes
+    -----
+    Like the sums, it is a function of the log alone: neither batches nor restarts change a byte of it.
     """
 
     next: int
@@ -57,6 +67,7 @@ class ShardState(Struct, frozen=True):
     start: int = 0
     source: str = ""
     skipped: list[int] = []
+    rejected: list[int] | None = None
     digests: dict[str, str] = {}
 
 
@@ -82,12 +93,41 @@ class Marks:
 
     def pass_by(self, offset: int, clock: ClockState) -> None:
         """Come by an offset; every now and then it becomes a mark."""
-        marks, now_ms, last = self._marks, clock.now_ms or 0, self._marks[-1]
-        moved_ms = abs(now_ms - (last.clock.now_ms or 0))
+        last = self._marks[-1]
+        moved_ms = abs((clock.now_ms or 0) - (last.clock.now_ms or 0))
         if offset - last.offset >= self._records_max // 64 or moved_ms >= self._horizon_ms // 64:
-            marks.append(Mark(offset, clock))
+            self._marks.append(Mark(offset, clock))
+
+    def forget(self, offset: int, clock: ClockState) -> None:
+        """Forget the marks that a restart from this offset does not need."""
+        marks, now_ms = self._marks, clock.now_ms or 0
         while len(marks) > 1 and (
             (marks[1].clock.now_ms or 0) <= now_ms - 2 * self._horizon_ms
             or marks[1].offset <= offset - 2 * self._records_max
         ):
             marks.popleft()
+
+
+class RejectedOffsets:
+    """Which records were rejected, as far back as a restart would read.
+
+    Examples
+    --------
+    >>> rejected = RejectedOffsets()
+    >>> rejected.add([3, 7])
+    >>> rejected.since(5)
+    [7]
+    """
+
+    def __init__(self) -> None:
+        self._offsets: deque[int] = deque(maxlen=REJECTED_MAX + 1)  # one more than is listed tells that it is too many
+
+    def add(self, offsets: Iterable[int]) -> None:
+        """Take in the next rejected offsets, in their order."""
+        self._offsets.extend(offsets)
+
+    def since(self, low: int) -> list[int] | None:
+        """Those from `low` on, None when there were too many; what lies before is forgotten."""
+        while self._offsets and self._offsets[0] < low:
+            self._offsets.popleft()
+        return None if len(self._offsets) > REJECTED_MAX else list(self._offsets)
