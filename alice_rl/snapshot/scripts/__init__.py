@@ -10,7 +10,7 @@ from importlib.resources import files
 
 __all__ = ["NAMES", "source"]
 
-NAMES = ("claim", "suspect", "checkpoint", "publish", "promote", "rollback", "read_head")
+NAMES = ("claim", "suspect", "checkpoint", "upgrade", "publish", "promote", "rollback", "read_head")
 
 
 def source(name: str) -> str:
