@@ -1,9 +1,9 @@
 """What parts two structures of learning, and what follows from it: go on, extend the lineage, or learn anew.
 
-equal      the same sums
-extends    numerics appended to the end of `features.numerics`: `x` grows at its end, so old sums go on with zeros
-shrinks    the other way round: the lineage was extended, and this configuration is from before
-differs    anything else means other sums, which only a replay of the log can make
+- *equal*: the same sums.
+- *extends*: numerics appended to the end of `features.numerics`. `x` grows at its end, so old sums go on with zeros.
+- *shrinks*: the other way round. The lineage was extended, and this configuration is from before.
+- *differs*: anything else means other sums, which only a replay of the log can make.
 """
 
 from __future__ import annotations
