@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from alice_rl.clock import ClockState
 from alice_rl.intake import Record, Rejected
 from alice_rl.lineage import Lineage
 from alice_rl.shard import Shard
-from alice_rl.shard_state import Growth, Mark
+from alice_rl.shard_state import Growth, Mark, ShardState
 
 __all__ = ["Refold"]
 
@@ -25,9 +26,7 @@ class Refold:
     lineage : Lineage
         As it is now.
     grown : sequence of Growth
-        The structures, as a checkpoint has them; empty: always the lineage's.
-    start : Mark, optional
-        Where reading begins; offset 0, by default.
+        The structures, the first from where reading begins.
     source : str
         The file that is folded; empty for a partition of the topic.
 
@@ -42,10 +41,18 @@ class Refold:
     (71, [], 0)
     """
 
-    def __init__(self, lineage: Lineage, grown: Sequence[Growth], start: Mark | None = None, source: str = "") -> None:
+    def __init__(self, lineage: Lineage, grown: Sequence[Growth], source: str = "") -> None:
+        first, *ahead = grown
         self._lineage = lineage
-        self._ahead = deque(grown[1:])
-        self.shard = Shard(lineage.with_numerics(grown[0].numerics) if grown else lineage, start, source)
+        self._ahead = deque(ahead)
+        self.shard = Shard(lineage.with_numerics(first.numerics), Mark(first.offset, ClockState()), source)
+
+    @classmethod
+    def of(cls, lineage: Lineage, state: ShardState) -> Refold:
+        """The fold that led to a checkpoint, from its beginning: feed it the log up to `state.next`."""
+        refold = cls(lineage, state.grown or [Growth(state.start, len(lineage.features.numerics))], state.source)
+        refold.shard.skipped.update(state.skipped)
+        return refold
 
     def feed(self, records: Sequence[Record]) -> list[Rejected]:
         """Fold the next records of the log; those that cannot be learned, as `Shard.feed` tells them."""

@@ -14,10 +14,12 @@ import msgspec
 import pytest
 
 from alice_rl.episodes import JoinSettings
-from alice_rl.errors import ConfigError
+from alice_rl.errors import ConfigError, DependencyError
 from alice_rl.feature_spec import FeatureSettings
 from alice_rl.refold import Refold
 from alice_rl.shard import Shard
+from alice_rl.snapshot import keys
+from alice_rl.snapshot.connection import connect_async
 from alice_rl.snapshot.format import Snapshot, unpack
 from alice_rl.snapshot.store import Store
 from alice_rl.sums import Sums
@@ -66,7 +68,7 @@ async def refolded(settings: Settings) -> dict[int, Shard]:
     for partition, log in (await read_log(settings.kafka)).items():
         record = await store.shard_position(settings.policy.lineage, partition)
         assert record is not None
-        refold = Refold(settings.lineage, read_state(record).grown)
+        refold = Refold.of(settings.lineage, read_state(record))
         refold.feed(log)
         shards[partition] = refold.shard
     await store.close()
@@ -176,6 +178,26 @@ async def test_a_worker_of_before_that_is_told_to_stop_ends_in_order(make_settin
     await store.close()
     async with running(new) as successor:
         await eventually(lambda: folded(successor) == 40)
+    assert await shard_digests(new) == {p: shard.digest() for p, shard in (await refolded(new)).items()}
+
+
+async def test_a_redis_that_lost_the_extension_is_extended_again(make_settings: MakeSettings) -> None:
+    """After a failover that lost its newest writes the worker ends with exit code 3, and its next start goes on."""
+    new = make_settings(partitions=1)
+    await produce(new.kafka, turns(30))
+    worker = Worker(new)
+    task = asyncio.create_task(worker.run())
+    await eventually(lambda: folded(worker) == 30)
+    narrow = changed(new, features=NARROW).lineage
+    client = connect_async(new.redis)
+    await client.set(keys.lineage_config("alice", "main"), f"{narrow.fingerprint} ".encode() + narrow.to_json())
+    await client.aclose()
+    await produce(new.kafka, turns(30, seed=2))
+    with pytest.raises(DependencyError) as caught:
+        await asyncio.wait_for(task, WAIT_SECONDS)
+    assert caught.value.code == "lineage_refused"
+    async with running(new) as again:
+        await eventually(lambda: folded(again) == 60)
     assert await shard_digests(new) == {p: shard.digest() for p, shard in (await refolded(new)).items()}
 
 

@@ -63,7 +63,7 @@ def test_a_fold_is_its_log_and_its_structures(log: list[LogRecord], data: st.Dat
         numerics = data.draw(st.integers(numerics, 4))
         shard, done = restored(shard, log, position, SMALL.with_numerics(numerics)), position
     shard.feed(log[done:])
-    refold = Refold(SMALL, shard.grown)
+    refold = Refold.of(SMALL, shard.state)
     cuts = cut_points(data, log)
     for start, stop in zip([0, *cuts], [*cuts, len(log)], strict=True):
         refold.feed(log[start:stop])
