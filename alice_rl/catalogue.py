@@ -144,6 +144,7 @@ _PARTITIONS = (
         "only keeps its own checkpoints.",
     ),
     _quiet("lineage.followed", "info", "lineage active_lineage"),
+    _quiet("lineage.extended", "info", "lineage features fingerprint"),
     _alert(
         "checkpoint.damaged",
         "error",

@@ -88,6 +88,12 @@ class Columnar:
         self.intents = Vocabulary(lineage.names_max)
         self.classes = Vocabulary(lineage.names_max)
 
+    def grown(self, lineage: Lineage) -> Columnar:
+        """The same for a lineage with numerics appended; columns made before must be used up."""
+        columnar = Columnar(lineage)
+        columnar.intents, columnar.classes = self.intents, self.classes
+        return columnar
+
     def renew(self) -> None:
         """To be called when no columns made before are still to be added."""
         self._featuriser.renew()

@@ -1,7 +1,7 @@
 """Which features there are: the `[features]` section, its fingerprint, and the length of `x` that follows from it.
 
-Adding a numeric to the end appends to `x`; any other change makes another vector of the same numbers. Either way the
-fingerprint changes, and with it the lineage.
+Adding a numeric to the end appends to `x`, which extends a lineage; any other change makes another vector of the same
+numbers, and with it another lineage. Either way the fingerprint changes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a lineage of learning is defined by: change any of it, and the sums mean something else.
 
-Two workers may add to the same sums only when their lineages have the same fingerprint. Reward weights, exploration,
+Two workers may add to the same sums only when their lineages have the same fingerprint. Numerics may be appended to the
+features of a running lineage (`lineage_change`); anything else is another lineage. Reward weights, exploration,
 half-life and everything else that is applied when a policy is solved are not part of it: they change by publishing,
 without a replay.
 """
@@ -11,7 +12,7 @@ import hashlib
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from alice_rl.episodes import JoinSettings
 from alice_rl.errors import ConfigError
@@ -66,6 +67,29 @@ class Lineage(Struct, frozen=True, forbid_unknown_fields=True):
     def fingerprint(self) -> str:
         """SHA-256 of the canonical lineage, hexadecimal."""
         return hashlib.sha256(b"alice-rl lineage 1\n" + self.to_json()).hexdigest()
+
+    def with_numerics(self, count: int) -> Lineage:
+        """The structure that this one was when it had so many numerics.
+
+        Raises
+        ------
+        ConfigError
+            It does not have so many yet: the lineage was extended.
+
+        Examples
+        --------
+        >>> Lineage().with_numerics(3).features.dim, Lineage().features.dim
+        (71, 73)
+        """
+        numerics = self.features.numerics
+        if count > len(numerics):
+            raise ConfigError(
+                f"the checkpoint has {count} numeric features, this configuration {len(numerics)}: "
+                "the lineage was extended",
+                code="lineage_extended",
+                hint="restart this worker with the new configuration",
+            )
+        return structs.replace(self, features=structs.replace(self.features, numerics=numerics[:count]))
 
     def to_json(self) -> bytes:
         """The canonical form: JSON with sorted keys."""

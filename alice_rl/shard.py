@@ -4,9 +4,9 @@
 
 What a restart reads again goes as far as the joiner, as stand-ins for events, and teaches nothing.
 
-A shard is a pure function of a prefix of its partition's log and of the lineage: not of batches, restarts, rebalances,
-or of any clock but the log's own. Its sums at offset `next` have the same bytes whoever folded them, and however often
-they were interrupted.
+A shard is a pure function of a prefix of its partition's log and of the lineage (with the offsets at which that was
+extended): not of batches, restarts, rebalances, or of any clock but the log's own. Its sums at offset `next` have the
+same bytes whoever folded them, and however often they were interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from alice_rl.intake import Intake, Record, Rejected, Rereading, Taken
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket, bucket_rows, coarsen
 from alice_rl.online.moments import ROWS_MAX
-from alice_rl.shard_state import Mark, Marks, RejectedOffsets, ShardState
+from alice_rl.shard_state import Growth, Mark, Marks, RejectedOffsets, ShardState, grown_at
 from alice_rl.sums import Sums, digest
 
 __all__ = ["Shard"]
@@ -62,6 +62,8 @@ class Shard:
         Buckets that differ from, or are gone since, the last checkpoint.
     skipped : set of int
         Offsets that are passed over as rejected, without being looked at.
+    grown : list of Growth
+        The structures that the fold had, and from which offset on.
     counts : Counter
         What became of the records, for people; no part of the digest.
 
@@ -83,6 +85,7 @@ class Shard:
         self.counts: Counter[str] = Counter()
         self.tail = ""
         self.skipped: set[int] = set()
+        self.grown = [Growth(start.offset, len(lineage.features.numerics))]
         self._intake = Intake(lineage.arms, self.skipped)
         self._rereading: Rereading | None = None
         self._rejected = RejectedOffsets()
@@ -94,8 +97,12 @@ class Shard:
 
     @classmethod
     def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
-        """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner."""
-        shard = cls(lineage, state.low, state.source)
+        """The shard of a checkpoint, of before the lineage was extended or after.
+
+        Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner.
+        """
+        declared = state.structure(lineage)
+        shard = cls(declared, state.low, state.source)
         shard.start, shard.next, shard.tail = state.start, state.next, state.tail
         shard.skipped.update(state.skipped)
         shard.counts.update(state.counts)
@@ -104,13 +111,25 @@ class Shard:
             shard._rejected.add(state.rejected)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
-        shard.buckets = {Bucket.parse(name): Sums.from_bytes(lineage, data) for name, data in buckets.items()}
+        shard.buckets = {Bucket.parse(name): Sums.from_bytes(declared, data) for name, data in buckets.items()}
+        shard.grown = state.grown or [Growth(state.start, len(declared.features.numerics))]
+        if declared != lineage:
+            shard.grow(lineage)
         return shard
+
+    def grow(self, lineage: Lineage) -> None:
+        """Go on from `next` with numerics appended, which are zero in all that was folded; open decisions have them."""
+        for bucket, sums in self.buckets.items():
+            sums.grow(lineage)
+            self.changed.add(bucket)
+        self.lineage, self._columnar = lineage, self._columnar.grown(lineage)
+        self.grown = grown_at(self.grown, self.next, len(lineage.features.numerics))
 
     def begin(self, offset: int) -> None:
         """Begin at another offset than 0: a topic's first, or its end. Only before anything was read."""
         assert self.position == self.next == self._marks.low.offset and not self.buckets
         self.start = self.next = self.position = offset
+        self.grown = [Growth(offset, len(self.lineage.features.numerics))]
         self._marks = Marks(self.lineage.join, Mark(offset, self._clock.state))
 
     @property
@@ -130,6 +149,7 @@ class Shard:
             skipped=sorted(self.skipped),
             rejected=self._rejected.since(self._marks.low.offset),
             digests=self.bucket_digests(),
+            grown=self.grown,
         )
 
     @property

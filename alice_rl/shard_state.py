@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from alice_rl.clock import ClockState
 from alice_rl.episodes import JoinSettings
+from alice_rl.lineage import Lineage
 
-__all__ = ["REJECTED_MAX", "Mark", "Marks", "RejectedOffsets", "ShardState"]
+__all__ = ["REJECTED_MAX", "Growth", "Mark", "Marks", "RejectedOffsets", "ShardState", "grown_at"]
 
 REJECTED_MAX = 4096
 """Offsets of rejected records that a checkpoint lists; where there are more, it does not say which they are."""
@@ -21,6 +23,24 @@ class Mark(Struct, frozen=True):
 
     offset: int
     clock: ClockState
+
+
+class Growth(NamedTuple):
+    """A structure of the fold: from `offset` on, `x` has `numerics` numeric features."""
+
+    offset: int
+    numerics: int
+
+
+def grown_at(history: list[Growth], offset: int, numerics: int) -> list[Growth]:
+    """The history with one more structure; one under which nothing was folded is forgotten.
+
+    Examples
+    --------
+    >>> grown_at([Growth(0, 2), Growth(7, 3)], 7, 4)
+    [Growth(offset=0, numerics=2), Growth(offset=7, numerics=4)]
+    """
+    return [*(growth for growth in history if growth.offset != offset), Growth(offset, numerics)]
 
 
 class ShardState(Struct, frozen=True):
@@ -50,6 +70,9 @@ class ShardState(Struct, frozen=True):
         Offsets from `low` on that the fold has rejected; None when there were too many to list, or it is not known.
     digests : dict of str to str
         SHA-256 of each bucket's bytes, by the bucket's name.
+    grown : list of Growth
+        The structures of the fold, the first from `start` on, the last that of the buckets. Empty: always the
+        lineage's.
 
     Notes
     -----
@@ -69,6 +92,17 @@ class ShardState(Struct, frozen=True):
     skipped: list[int] = []
     rejected: list[int] | None = None
     digests: dict[str, str] = {}
+    grown: list[Growth] = []
+
+    def structure(self, lineage: Lineage) -> Lineage:
+        """The structure that the buckets have, of a lineage that may have been extended since.
+
+        Raises
+        ------
+        ConfigError
+            They have more numerics than the lineage given.
+        """
+        return lineage.with_numerics(self.grown[-1].numerics) if self.grown else lineage
 
 
 class Marks:

@@ -60,6 +60,12 @@ class Sums:
         self._digest = self._digest or hashlib.sha256(data).hexdigest()
         return data, self._digest
 
+    def grow(self, lineage: Lineage) -> None:
+        """Go on as sums of a lineage with numerics appended; they are zero in all that was added so far."""
+        self.lineage = lineage
+        self.route.grow(lineage.features.dim)
+        self.changed()
+
     def __add__(self, other: Sums) -> Sums:
         total = Sums(self.lineage)
         total.route = self.route + other.route

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from alice_rl.errors import DependencyError
+from alice_rl.errors import AliceError, DependencyError
 from alice_rl.lineage import Lineage
+from alice_rl.lineage_change import Relation
 from alice_rl.shard import Shard
 from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.records import Applied, ShardChange, ShardRecord
@@ -39,10 +40,12 @@ def damaged(buckets: Mapping[str, bytes], state: ShardState) -> list[str]:
 
 
 def restored(lineage: Lineage, record: ShardRecord) -> Shard:
-    """The shard that a checkpoint holds.
+    """The shard that a checkpoint holds; one of before the lineage was extended is padded.
 
     Raises
     ------
+    ConfigError
+        The lineage was extended, and this is the configuration of before.
     DependencyError
         Its bytes were changed in Redis.
     """
@@ -152,6 +155,18 @@ class Checkpoints:
             shard.changed.clear()
             shard.removed.clear()
         return applied
+
+    async def refusal(self) -> AliceError:
+        """Why Redis refuses checkpoints with this configuration (LINEAGE), and what to do."""
+        config = self._lineage.to_json()
+        stands, change = await self._store.lineage_change(self.name, self._fingerprint, config)
+        if stands and change.relation in (Relation.SHRINKS, Relation.DIFFERS):
+            return change.refusal(self.name, await self._store.replay_name(self.name, self._fingerprint))
+        return DependencyError(
+            f"lineage {self.name!r} is not declared in Redis with this configuration any more",
+            code="lineage_refused",
+            hint="Redis lost what was written last: start the worker again, which declares it, and run alice-rl doctor",
+        )
 
     async def suspect(self, partition: int, holding: Holding, offsets: tuple[int, int] | None) -> None:
         """Leave word of what is about to be folded; whether Redis still takes it is the next checkpoint's to see."""

@@ -150,21 +150,17 @@ class Partitions:
                 written[partition] = holding.shard.next
                 self.holdings[partition] = holding.stored(now)
             else:
-                self._lose(partition, applied)
+                await self._lose(partition, applied)
         if written:
             seconds = round(asyncio.get_running_loop().time() - started, 4)
             self.counts["checkpoints"] += 1
             logger.debug("checkpoint.written", partitions=sorted(written), seconds=seconds)
             await self._consumer.commit(written)
 
-    def _lose(self, partition: int, applied: Applied) -> None:
+    async def _lose(self, partition: int, applied: Applied) -> None:
         """Let go of a shard that Redis would not take: it is loaded again, never merged."""
         if applied is Applied.LINEAGE:
-            raise DependencyError(
-                f"lineage {self.checkpoints.name!r} is not declared in Redis with this configuration any more",
-                code="lineage_refused",
-                hint="undo the change of structure, or learn it under another policy.lineage",
-            )
+            raise await self.checkpoints.refusal()
         logger.warning("partition.fenced", partition=partition, epoch=self._epoch, reason=applied.value)
         del self.holdings[partition]
         self._epoch = -1

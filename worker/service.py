@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from msgspec import structs
 
 from alice_rl import __version__
-from alice_rl.errors import AliceError, DependencyError
+from alice_rl.errors import AliceError, ConfigError, DependencyError
 from alice_rl.log import get_logger
 from alice_rl.snapshot.store import Retention, Store
 from worker.checkpoint import Checkpoints, Holding
@@ -106,7 +106,7 @@ class Worker:
         DependencyError
             Kafka or Redis cannot be reached at the start, or holds what this worker must not go on from.
         ConfigError
-            The lineage was declared with another structure.
+            The lineage was declared with another structure, or extended meanwhile.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -138,10 +138,14 @@ class Worker:
         """Reach Redis and Kafka, and make sure that the lineage is ours to learn."""
         await self._store.wait_ready(self.settings.redis.start_timeout_seconds)
         name = self.settings.policy.lineage
-        await self._store.declare_lineage(name, self._lineage.fingerprint, self._lineage.to_json())
+        structure = name, self._lineage.fingerprint, self._lineage.to_json()
+        await self._store.declare_lineage(*structure, extend=False)
         active = await self._store.activate_lineage(name, only_if_none=True)
         await self._consumer.start()
         await self._dead_letters.start()
+        # Only now, because it ends the workers of the configuration before: one that cannot read takes over nothing.
+        if appended := await self._store.declare_lineage(*structure):
+            logger.info("lineage.extended", lineage=name, features=appended, fingerprint=self._lineage.fingerprint)
         gc.freeze()  # what is loaded by now stays; the collector need not walk it again
         logger.info(
             "worker.started",
@@ -212,7 +216,7 @@ class Worker:
         try:
             await self._partitions.checkpoint()
             await self.publisher.publish(self.holdings)
-        except DependencyError as error:
+        except (ConfigError, DependencyError) as error:  # a lineage that was extended: others read this again
             logger.warning("checkpoint.failed", error=str(error))
         logger.info("worker.drained", partitions=sorted(self.holdings), seconds=round(clock() - started, 3))
 

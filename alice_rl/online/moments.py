@@ -161,6 +161,21 @@ class RidgeMoments:
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
 
+    def grow(self, dim: int) -> None:
+        """Append zeros to `x`: what was added so far did not have these entries.
+
+        Examples
+        --------
+        >>> one = RidgeMoments(arms=1, dim=1, outputs=1)
+        >>> one.G += 4
+        >>> one.grow(2)
+        >>> one.G.tolist(), one.B.tolist()
+        ([[[4, 0], [0, 0]]], [[[0], [0]]])
+        """
+        more = dim - self.G.shape[1]
+        self.G = np.pad(self.G, ((0, 0), (0, more), (0, more)))
+        self.B = np.pad(self.B, ((0, 0), (0, more), (0, 0)))
+
     def arrays(self) -> Iterator[IntArray]:
         """The sums without their redundancy: `n`, `B`, and the upper triangles of `G` and `Y`."""
         yield self.n

@@ -64,7 +64,7 @@ def meta(policy: str) -> str:
 
 
 def lineage_config(policy: str, lineage: str) -> str:
-    """STRING, immutable: the configuration's fingerprint, a space, the configuration as JSON.
+    """STRING, changed by `upgrade` alone: the configuration's fingerprint, a space, the configuration as JSON.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """The store's half for shards: lineages, the claim on a partition, and its checkpoint.
 
 Whatever changes state is a script that recognises its own repetition, because redis-py repeats a command
-silently when a connection breaks. The two plain writes (a lineage's configuration, the active lineage) are
+silently when a connection breaks. The two plain writes (a lineage's first configuration, the active lineage) are
 idempotent by nature.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import redis.asyncio
 
-from alice_rl.errors import ConfigError
+from alice_rl.errors import DependencyError
+from alice_rl.lineage_change import LineageChange, Relation, compare, next_names
 from alice_rl.snapshot import keys, scripts
 from alice_rl.snapshot.connection import reaching
 from alice_rl.snapshot.records import BUCKET, Applied, Claim, Owner, ShardChange, ShardRecord
@@ -21,6 +23,8 @@ from alice_rl.snapshot.records import BUCKET, Applied, Claim, Owner, ShardChange
 __all__ = ["ShardStore"]
 
 _NONCE = re.compile(r"[^\s:]{1,128}\Z")
+_UPGRADES_TRIED = 16  # a lineage can be extended by somebody else meanwhile, but not often
+_NAMES_TRIED = 100  # before a lineage's next name is given up on finding free
 _BESIDE_BUCKETS = ("next", "low", "watermark_ms", "tail", "extra:state")
 
 
@@ -44,27 +48,61 @@ class ShardStore:
         self._where = where
         self._scripts = {name: client.register_script(scripts.source(name)) for name in scripts.NAMES}
 
-    async def declare_lineage(self, lineage: str, fingerprint: str, config: bytes) -> None:
-        """Fix a lineage's configuration, or check that it is the one declared before.
+    async def declare_lineage(
+        self, lineage: str, fingerprint: str, config: bytes, *, extend: bool = True
+    ) -> tuple[str, ...]:
+        """Fix a lineage's configuration, or see that it is the one declared before, or one that extends it.
+
+        Parameters
+        ----------
+        extend : bool
+            Whether an extension is written: workers with the configuration of before are refused from then on.
+
+        Returns
+        -------
+        tuple of str
+            The numerics by which this configuration extends the one that stood; empty when it is the same.
 
         Raises
         ------
         ConfigError
-            The lineage was declared with another fingerprint.
+            The lineage was declared with another structure; it says in what, and what to do.
         """
         if not fingerprint or " " in fingerprint:
             raise ValueError(f"fingerprint {fingerprint!r} must be one word")
         key = keys.lineage_config(self._policy, lineage)
-        with reaching(self._where):
-            await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
+        for _ in range(_UPGRADES_TRIED):
+            with reaching(self._where):
+                await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
+            stands, change = await self.lineage_change(lineage, fingerprint, config)
+            if change.relation in (Relation.SHRINKS, Relation.DIFFERS):
+                raise change.refusal(lineage, await self.replay_name(lineage, fingerprint))
+            if change.relation is Relation.EQUAL or not extend:
+                return change.numerics
+            (status,) = await self._run("upgrade", [key], [stands, fingerprint, config])
+            if Applied(status.decode()).done:
+                return change.numerics
+        raise DependencyError(
+            f"the configuration of lineage {lineage} keeps changing", code="lineage_contended", hint="try again"
+        )
+
+    async def lineage_change(self, lineage: str, fingerprint: str, config: bytes) -> tuple[str, LineageChange]:
+        """The fingerprint that a lineage stands at, empty when it is new, and what a configuration would change."""
         declared = await self.lineage_config(lineage)
-        if declared is None or declared[0] != fingerprint:
-            raise ConfigError(
-                f"lineage {lineage!r} was declared with configuration {declared[0] if declared else None}, "
-                f"this is {fingerprint}",
-                code="lineage_mismatch",
-                hint="undo the change, or learn it under a new lineage by a replay",
-            )
+        if declared is None or declared[0] == fingerprint:
+            return "" if declared is None else fingerprint, LineageChange(Relation.EQUAL)
+        change = compare(declared[1], config)
+        # The same settings under two fingerprints: two formats of the structure, whose sums are not the same.
+        return declared[0], LineageChange(Relation.DIFFERS) if change.relation is Relation.EQUAL else change
+
+    async def replay_name(self, lineage: str, fingerprint: str) -> str:
+        """The name under which to learn a lineage anew with a configuration: the first one free for it."""
+        name = lineage
+        for name in islice(next_names(lineage), _NAMES_TRIED):
+            declared = await self.lineage_config(name)
+            if declared is None or declared[0] == fingerprint:
+                break
+        return name
 
     async def lineage_config(self, lineage: str) -> tuple[str, bytes] | None:
         """Fingerprint and configuration of a lineage, None when it was never declared."""

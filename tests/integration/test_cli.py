@@ -259,6 +259,20 @@ class TestPolicies:
         assert (done.code, done.json["error"]["code"]) == (1, "lineage_mismatch")
         assert "tool.arms" in done.json["error"]["message"]
 
+    def test_an_import_does_not_extend_the_lineage(self, alice: Line) -> None:
+        """Running workers are not ended by an import: a policy of more numerics waits for a worker that has them."""
+        blob = pack(solve_policy({0: Taught.of(learned(alice.settings))}, alice.settings, 7))
+        (alice.folder / "p").write_bytes(blob)
+        alice.flags["features.numerics"] = '[{"name":"text_len","transform":"log1p"}]'
+        narrow = alice.settings
+        publish(narrow, learned(narrow))
+        del alice.flags["features.numerics"]
+        done = alice("policy", "import", "p", "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, "lineage_mismatch")
+        assert "start a worker with this configuration first" in done.json["error"]["hint"]
+        declared = with_store(narrow, lambda store: store.lineage_config("main"))
+        assert declared[0] == narrow.lineage.fingerprint
+
     def test_bytes_that_were_changed_are_not_exported(self, alice: Line) -> None:
         """A version whose bytes are not those that were published is refused, and no file is written."""
         publish(alice.settings, learned(alice.settings))
@@ -349,6 +363,23 @@ class TestSavepoints:
         assert (done.code, done.json["error"]["code"]) == (1, "unsigned")
 
 
+class TestConfigCheck:
+    def test_the_lineage_in_redis_is_looked_at(self, alice: Line) -> None:
+        """Where Redis answers, a structure that its lineage cannot go on with is exit code 2; an extension is told."""
+        assert "lineage" not in alice("config", "check", "--json").json
+        alice.flags["features.numerics"] = '[{"name":"text_len","transform":"log1p"}]'
+        narrow = alice.settings
+        publish(narrow, learned(narrow))
+        assert alice("config", "check", "--json").json["lineage"] == "equal"
+        del alice.flags["features.numerics"]
+        assert alice("config", "check", "--json").json["lineage"] == "extends"
+        assert "It extends lineage main by features confidence, " in alice("config", "check").stdout
+        alice.flags["decay.bucket_seconds"] = "60"
+        done = alice("config", "check", "--json")
+        assert (done.code, done.json["error"]["code"]) == (2, "lineage_mismatch")
+        assert "decay.bucket_seconds: 3600 -> 60" in done.json["error"]["message"]
+
+
 class TestDoctor:
     def test_all_is_well(self, alice: Line, make_topic: MakeTopic) -> None:
         """On working services every check passes or warns, nothing stays behind, and the exit code is 0."""
@@ -377,7 +408,22 @@ class TestDoctor:
         alice.flags["tool.arms"] = "search,none"
         checks = {check["name"]: check for check in alice("doctor", "--json").json["checks"]}
         assert checks["lineage"]["status"] == "failed"
-        assert "policy.lineage" in checks["lineage"]["hint"]
+        assert 'tool.arms: -"weather.lookup" -"calendar.read"' in checks["lineage"]["message"]
+        assert "alice-rl replay --lineage main-2 --from earliest" in checks["lineage"]["hint"]
+
+    def test_an_extension_is_announced(self, alice: Line) -> None:
+        """Appended numerics are a warning with what will happen; from the other side the lineage fails."""
+        wide, alice.flags["features.numerics"] = alice.settings, '[{"name":"text_len","transform":"log1p"}]'
+        narrow = alice.settings
+        publish(narrow, learned(narrow))
+        del alice.flags["features.numerics"]
+        (check,) = [c for c in alice("doctor", "--json").json["checks"] if c["name"] == "lineage"]
+        assert check["status"] == "warning"
+        assert "extends main by features confidence, recent_latency_ms, recent_cost_usd" in check["message"]
+        publish(wide, learned(wide, 400))
+        alice.flags["features.numerics"] = '[{"name":"text_len","transform":"log1p"}]'
+        (check,) = [c for c in alice("doctor", "--json").json["checks"] if c["name"] == "lineage"]
+        assert (check["status"], check["hint"]) == ("failed", "restart this worker with the new configuration")
 
     def test_a_redis_that_evicts_is_found(self, alice: Line) -> None:
         """A maxmemory-policy that deletes learned state fails with the command that mends it."""

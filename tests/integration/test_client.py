@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
-from alice_rl.events import Decision
+from alice_rl.events import Context, Decision
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.lineage import SLOTS
 from alice_rl.snapshot import Policy, PolicyClient, digest, pack, unpack
 from alice_rl.snapshot.connection import RedisSettings
@@ -57,13 +59,15 @@ class Publisher:
 
         return asyncio.run(main())
 
-    def publish(self, seed: int, *, candidate: bool = False) -> str:
+    def publish(self, seed: int, *, candidate: bool = False, features: FeatureSettings | None = None) -> str:
         """Publish the snapshot of `seed` under the next version; its digest."""
         self.folded += 1
 
         async def work(store: Store) -> str:
             seq = (await store.read_head()).seq
-            snapshot = make_snapshot(seed, policy=self.policy, version=seq + 1, offsets={0: self.folded})
+            snapshot = make_snapshot(
+                seed, features=features, policy=self.policy, version=seq + 1, offsets={0: self.folded}
+            )
             blob = pack(snapshot)
             done = await store.publish(
                 Publication(
@@ -117,6 +121,23 @@ def test_a_published_policy_is_served_without_a_restart(publisher: Publisher) ->
         publisher.rollback()
         until(lambda: client.version == 1)
         assert client.stats()["seq"] == 2
+
+
+def test_a_policy_with_more_numerics_is_served_without_a_restart(publisher: Publisher) -> None:
+    """The client builds its features from the policy's own manifest: an extended lineage reaches it like any policy."""
+    wide = FeatureSettings()
+    publisher.publish(1, features=FeatureSettings(numerics=wide.numerics[:2]))
+    with PolicyClient.from_url(publisher.url, publisher.policy, poll_seconds=0.1) as client:
+        assert client.wait_ready(20)
+        client.decide(CONTEXT)
+        digest_of_wide = publisher.publish(2, features=wide)
+        until(lambda: client.version == 2)
+        decision = client.decide(CONTEXT)
+        assert (decision.policy.stage, decision.policy.digest) == ("live", digest_of_wide)
+        context = msgspec.convert(decision.to_event()["context"], Context)
+        expected = publisher.policies()[2].distribution("route", context)
+        assert decision.route is not None
+        assert decision.route.p == pytest.approx(expected[decision.route.arm])
 
 
 def test_a_hint_brings_a_policy_before_the_next_poll(publisher: Publisher) -> None:

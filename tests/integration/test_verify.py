@@ -23,10 +23,10 @@ SHARD = keys.shard("alice", "main", 1)
 
 @pytest.fixture
 def learned(alice: Line) -> Line:
-    """A command line over 600 turns that a worker has learned and published."""
-    asyncio.run(produce(alice.settings.kafka, turns(600, seed=2, step_ms=20_000)))  # some hours: several buckets
+    """A command line over 1600 turns that a worker has learned and published."""
+    asyncio.run(produce(alice.settings.kafka, turns(1600, seed=2, step_ms=20_000)))  # some hours: several buckets
     with alice.start("worker") as worker:
-        eventually(lambda: sum(map(int, nexts(alice, "main").values())) == 600)
+        eventually(lambda: sum(map(int, nexts(alice, "main").values())) == 1600)
         worker.send_signal(signal.SIGTERM)
     return alice
 
@@ -49,7 +49,7 @@ def test_what_was_learned_is_equal(learned: Line) -> None:
     assert done.code == 0, done.stderr
     assert done.json["equal"] and done.json["snapshot"]["equal"]
     assert [p["equal"] for p in done.json["partitions"]] == [True, True]
-    assert sum(p["records"] for p in done.json["partitions"]) == 600
+    assert sum(p["records"] for p in done.json["partitions"]) == 1600
     shown = learned("verify")
     assert "Equal: what is stored is what the log says." in shown.stdout
     assert "solved from exactly" in shown.stdout
@@ -65,7 +65,7 @@ def test_one_changed_byte_is_found(learned: Line, client: Any) -> None:
     parting = done.json["partitions"][1]["parting"]
     assert f"bucket:{parting['bucket']}" == name
     assert "not those that were checkpointed" in parting["what"]
-    assert 0 <= parting["first"] <= parting["last"] < 600
+    assert 0 <= parting["first"] <= parting["last"] < 1600
     shown = learned("verify", "--partition", 1)
     assert shown.code == 1
     assert "NOT equal" in shown.stdout and f"in bucket {parting['bucket']}" in shown.stdout
@@ -110,7 +110,7 @@ def test_a_log_that_lost_its_beginning_is_verified_from_a_savepoint(learned: Lin
     assert learned("savepoint", "create", "early.savepoint").code == 0
     asyncio.run(produce(learned.settings.kafka, turns(300, seed=3, step_ms=20_000)))
     with learned.start("worker") as worker:
-        eventually(lambda: sum(map(int, nexts(learned, "main").values())) == 900)
+        eventually(lambda: sum(map(int, nexts(learned, "main").values())) == 1900)
         worker.send_signal(signal.SIGTERM)
     real_kafka.delete_records(learned.settings.kafka.topic, {0: 10, 1: 10})
     done = learned("verify")
@@ -119,7 +119,7 @@ def test_a_log_that_lost_its_beginning_is_verified_from_a_savepoint(learned: Lin
     since = learned("verify", "--since", "early.savepoint", "--json")
     assert since.code == 0, since.stderr
     assert since.json["equal"] and since.json["snapshot"]["equal"]
-    assert sum(p["records"] for p in since.json["partitions"]) < 900
+    assert sum(p["records"] for p in since.json["partitions"]) < 1900
 
 
 def test_what_is_not_known_is_told(learned: Line) -> None:

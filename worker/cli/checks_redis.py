@@ -10,6 +10,7 @@ from typing import Any
 from redis import exceptions
 
 from alice_rl.errors import AliceError, DependencyError
+from alice_rl.lineage_change import Relation
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import address, reaching
 from worker.cli.checks import Check, failed, ok, skipped, warning
@@ -152,16 +153,18 @@ async def _clock(redis: _Examiner, settings: Settings) -> Check:
 
 async def _lineage(redis: _Examiner, settings: Settings) -> Check:
     name, fingerprint = settings.policy.lineage, settings.lineage.fingerprint
-    declared, active = await redis.lineage_config(name), await redis.active_lineage()
-    if declared is None:
+    stands, change = await redis.lineage_change(name, fingerprint, settings.lineage.to_json())
+    active = await redis.active_lineage()
+    if not stands:
         return ok("lineage", f"{name} is new: the first worker declares it as {fingerprint[:12]}")
-    if declared[0] != fingerprint:
-        return Check(
+    if change.relation is Relation.EXTENDS:
+        return warning(
             "lineage",
-            "failed",
-            f"{name} was declared with structure {declared[0][:12]}, this configuration is {fingerprint[:12]}",
-            "undo the change of arms, features, bounds, join or buckets, or choose a new name for policy.lineage",
+            f"this configuration extends {name} by features {change.features}",
+            "restart all workers with it: the first one extends the lineage, and those of before end by themselves",
         )
+    if change.relation is not Relation.EQUAL:
+        return failed("lineage", change.refusal(name, await redis.replay_name(name, fingerprint)))
     if active != name:
         return warning(
             "lineage", f"{name} is as declared, but {active} is active", "a worker learns it, but publishes nothing"

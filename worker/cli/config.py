@@ -30,22 +30,32 @@ def config(invocation: Invocation) -> None:
 def check(invocation: Invocation) -> None:
     """Check the configuration; exit code 2 when something is wrong with it.
 
-    Every mistake is named at once, with the key that was probably meant.
+    Every mistake is named at once, with the key that was probably meant. When
+    Redis can be reached, so is a structure that its lineage cannot go on with.
 
     For example:
 
       alice-rl config check --config prod.toml
     """
+    import asyncio
+
+    from worker.cli.lineage_check import change_of_lineage
+
     loaded = invocation.load()
+    settings = loaded.settings
     path = None if invocation.path is None else str(invocation.path)
     changed = sum(origin != "default" for origin in loaded.origins.values())
+    change = asyncio.run(change_of_lineage(settings))
     if invocation.as_json:
-        print_json(
-            {"ok": True, "file": path, "changed": changed, "lineage_fingerprint": loaded.settings.lineage.fingerprint}
+        told = {"ok": True, "file": path, "changed": changed, "lineage_fingerprint": settings.lineage.fingerprint}
+        print_json(told | ({"lineage": change.relation.value} if change else {}))
+        return
+    values = "1 value" if changed == 1 else f"{changed} values"
+    print(f"ok: {path or 'no configuration file'}, {values} set, the rest are defaults")
+    if change and change.numerics:
+        print(
+            f"It extends lineage {settings.policy.lineage} by features {change.features}: restart all workers with it."
         )
-    else:
-        values = "1 value" if changed == 1 else f"{changed} values"
-        print(f"ok: {path or 'no configuration file'}, {values} set, the rest are defaults")
 
 
 @app.command("show")

@@ -130,7 +130,10 @@ def _check_lineage(snapshot: Snapshot, settings: Settings) -> None:
 async def _lineage(store: Store, settings: Settings) -> str:
     """The name to publish under; into an empty Redis the configured lineage is declared first, as a worker would."""
     name, lineage = settings.policy.lineage, settings.lineage
-    await store.declare_lineage(name, lineage.fingerprint, lineage.to_json())
+    structure = name, lineage.fingerprint, lineage.to_json()
+    if await store.declare_lineage(*structure, extend=False):
+        _, change = await store.lineage_change(*structure)
+        raise change.refusal(name, await store.replay_name(name, lineage.fingerprint))
     await store.activate_lineage(name, only_if_none=True)
     return name
 

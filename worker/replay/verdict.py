@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from alice_rl.clock import ClockState
 from alice_rl.errors import AliceError
 from alice_rl.intake import Record
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket
+from alice_rl.refold import Refold
 from alice_rl.shard import Shard
-from alice_rl.shard_state import Mark, ShardState
+from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Store
 from worker.checkpoint import damaged, read_state, restored
@@ -145,15 +145,18 @@ class _Again:
     """The fold once more, with which offsets went into which bucket, and the digest at one offset on the way."""
 
     def __init__(self, lineage: Lineage, state: ShardState, as_of: int | None, since: ShardRecord | None) -> None:
-        self.shard = Shard(lineage, Mark(state.start, ClockState()), state.source)
-        if since is not None:
-            self.shard = restored(lineage, since)
-        self.shard.skipped.update(state.skipped)
+        begun = None if since is None else restored(read_state(since).structure(lineage), since)
+        self._refold = Refold.of(lineage, state, begun)
         self.records = 0
         # What an earlier checkpoint has folded already cannot be cut any more.
         self._as_of = as_of if as_of is not None and as_of >= self.shard.next else None
         self._digest_as_of = ""
         self._offsets: dict[Bucket, tuple[int, int]] = {}
+
+    @property
+    def shard(self) -> Shard:
+        """What was folded so far."""
+        return self._refold.shard
 
     def feed(self, records: Sequence[Record]) -> None:
         """Fold the next records; those on both sides of the offset that was asked for apart."""
@@ -170,7 +173,7 @@ class _Again:
             return
         shard, first, last = self.shard, records[0].offset, records[-1].offset
         self.records += len(records)
-        shard.feed(records)
+        self._refold.feed(records)
         for bucket in shard.changed:
             self._offsets[bucket] = (self._offsets.get(bucket, (first, last))[0], last)
         for fine in shard.removed & self._offsets.keys():

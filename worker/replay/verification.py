@@ -83,6 +83,9 @@ async def read_standing(store: Store, settings: Settings) -> Standing:
     if live.lineage != name:
         words = f"Version {live.version} is live, and not compared: it is of lineage {live.lineage!r}."
         return Standing(states, None, SnapshotVerdict(live.version, None, words))
+    if live.lineage_fingerprint != settings.lineage.fingerprint:
+        words = f"Version {live.version} is live, and not compared: it is of before the lineage was extended."
+        return Standing(states, None, SnapshotVerdict(live.version, None, words))
     return Standing(states, live, SnapshotVerdict(live.version, None, ""))
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 __all__ = ["NAMES", "source"]
 
-NAMES = ("claim", "suspect", "checkpoint", "publish", "promote", "rollback", "read_head", "restore")
+NAMES = ("claim", "suspect", "checkpoint", "upgrade", "publish", "promote", "rollback", "read_head", "restore")
 
 
 def source(name: str) -> str:

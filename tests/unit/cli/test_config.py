@@ -5,6 +5,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from alice_rl.lineage_change import LineageChange, Relation
 from alice_rl.settings import load
 from tests.unit.cli.runner import run
 from worker.settings import Settings
@@ -14,6 +17,18 @@ SECRETS = {
     "ALICE__KAFKA__SASL_PASSWORD": "s3cret-2",
     "ALICE__SNAPSHOT__SIGNING_KEY": "s3cret-3",
 }
+
+
+@pytest.fixture(autouse=True)
+def lineage(monkeypatch: pytest.MonkeyPatch) -> list[LineageChange]:
+    """What Redis would say of the lineage, instead of whatever runs on this machine; nothing, when it is empty."""
+    told: list[LineageChange] = []
+
+    async def change_of_lineage(settings: Settings) -> LineageChange | None:
+        return told[0] if told else None
+
+    monkeypatch.setattr("worker.cli.lineage_check.change_of_lineage", change_of_lineage)
+    return told
 
 
 class TestCheck:
@@ -26,6 +41,13 @@ class TestCheck:
         """With `--json` the lineage's fingerprint is there to compare machines by."""
         expected = {"ok": True, "file": None, "changed": 0, "lineage_fingerprint": Settings().lineage.fingerprint}
         assert run("config", "check", "--json").json == expected
+
+    def test_an_extension_of_the_lineage_is_told(self, lineage: list[LineageChange]) -> None:
+        """When the lineage in Redis has fewer numerics, what a restart of the workers will append is named."""
+        lineage.append(LineageChange(Relation.EXTENDS, ("recent_cost_usd",)))
+        told = "It extends lineage main by features recent_cost_usd: restart all workers with it."
+        assert run("config", "check").stdout.splitlines()[1:] == [told]
+        assert run("config", "check", "--json").json["lineage"] == "extends"
 
     def test_an_unknown_key_names_the_nearest(self, nowhere: Path) -> None:
         """A slip in a key exits with 2, says where it stands and which key was probably meant."""

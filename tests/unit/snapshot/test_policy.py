@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from alice_rl.events import Context
+from alice_rl.feature_spec import FeatureSettings
 from alice_rl.features import Featuriser
 from alice_rl.lineage import Arms
 from alice_rl.online.thompson import probability_best
@@ -168,6 +169,21 @@ def test_a_new_policy_is_warmed_with_what_the_old_one_was_asked() -> None:
     new.warm(old)
     assert new._scorer.keys == old._scorer.keys
     assert list(new.tools_asked()) == list(old.tools_asked())
+
+
+@pytest.mark.parametrize("rule", ["ucb", "thompson"])
+def test_a_policy_with_more_numerics_follows_one_with_fewer(rule: Any) -> None:
+    """A policy reads the features that its own manifest names, also when it is warmed by one with others."""
+    wide, how = FeatureSettings(), Exploration(route_rule=rule)
+    old = Policy(make_snapshot(features=FeatureSettings(numerics=wide.numerics[:2]), exploration=how))
+    old.distribution("route", WEATHER)
+    snapshot = make_snapshot(seed=2, features=wide, exploration=how)
+    new = Policy(snapshot)
+    new.warm(old)
+    assert new.distribution("route", WEATHER) == Policy(snapshot).distribution("route", WEATHER)
+    if rule == "ucb":
+        pi = new.distribution("route", WEATHER)
+        assert max(pi, key=lambda arm: pi[arm]) == Arms().route[int(np.argmax(direct_bounds(snapshot, WEATHER)))]
 
 
 def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
