@@ -172,6 +172,8 @@ class Consumer:
 
     def lag(self, partition: int, position: int) -> int:
         """Records of a partition that are still to be read, as of the last fetch."""
+        if self._of(partition) not in self._client.assignment():
+            return 0  # taken away, and not noticed yet
         highwater = self._client.highwater(self._of(partition))
         return 0 if highwater is None else max(0, highwater - position)
 
@@ -185,8 +187,15 @@ class Consumer:
 
     async def stop(self) -> None:
         """Leave the group."""
-        if self._client is not None:
+        if self._client is None:
+            return
+        try:
             await self._client.stop()
+        except asyncio.CancelledError:
+            # A fetch that waits for the broker's return is cancelled by aiokafka, which then trips over it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     def _of(self, partition: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, partition)
