@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import shutil
 import sys
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=2.5, help="mean seconds between the beginnings of two faults")
     parser.add_argument("--rolling", action="store_true", help="a rolling restart in place of the plan's faults")
     options = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it complains about each attempt while the broker is away
     folder = Path(tempfile.mkdtemp(prefix="alice-rl-chaos-"))
     report = _run(options, folder)
     if report.passed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ class Exit(NamedTuple):
     worker: str
     code: int | None
     log: Path
+
+    @property
+    def crashed(self) -> bool:
+        """Whether that is a bug: 3 says that a dependency cannot be used, and whoever supervises starts it again."""
+        return self.code != 3
 
 
 class Member:
@@ -118,6 +124,11 @@ class Fleet:
         }
         return len(taken)
 
+    @property
+    def crashes(self) -> int:
+        """Ends that are bugs."""
+        return sum(exit_.crashed for exit_ in self.exits)
+
     def count(self, event: str) -> int:
         """Log lines of that name."""
         return sum(1 for member in self.members.values() for _ in member.events(event))
@@ -136,7 +147,7 @@ class Fleet:
     async def stop_in_order(self, member: Member) -> None:
         """End one in order, and keep a record of it when it does not."""
         code = await member.stop()
-        if code != 0:
+        if code not in (0, -signal.SIGTERM):  # the latter: the signal came before Python could handle it
             self.exits.append(Exit(member.name, code, member.process.log))
 
     async def stop(self) -> None:

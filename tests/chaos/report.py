@@ -17,8 +17,9 @@ __all__ = ["ChaosReport", "RollingReport", "longest_gap_seconds", "progress"]
 class ChaosReport(Struct, kw_only=True):
     """The last line of `python -m tests.chaos`.
 
-    `restarts` counts worker processes after the first of each worker, `rebalances` the times that a worker took
-    partitions over, `exits` the ends of workers that nobody asked for.
+    `restarts` counts the processes after the first of each worker, `rebalances` the times that a worker took partitions
+    over, `fenced` the partitions that one held for too long, `exits` the ends of workers
+    that nobody asked for, and `crashes` those among them that are bugs.
     """
 
     seed: int
@@ -36,12 +37,13 @@ class ChaosReport(Struct, kw_only=True):
     rejected: int
     fenced: int
     exits: int
+    crashes: int
     faults: dict[str, int]
 
     @property
     def passed(self) -> bool:
         """Whether nothing was lost, nothing counted twice, and no worker failed."""
-        return self.equal and not self.lost and not self.double and not self.exits
+        return self.equal and not self.lost and not self.double and not self.crashes
 
 
 class RollingReport(Struct, kw_only=True):
@@ -56,11 +58,12 @@ class RollingReport(Struct, kw_only=True):
     longest_stall_seconds: float
     snapshots: int
     exits: int
+    crashes: int
 
     @property
     def passed(self) -> bool:
         """Whether nothing was lost, nothing counted twice, and no worker failed."""
-        return self.equal and not self.lost and not self.double and not self.exits
+        return self.equal and not self.lost and not self.double and not self.crashes
 
 
 def longest_gap_seconds(snapshots: list[Published]) -> float:

@@ -45,7 +45,7 @@ async def run_chaos(deployment: Deployment, seed: int, minutes: float, rate: flo
         await until
 
     learning, verdict = await _learn(deployment, seed, rate, disturb)
-    kinds = Counter(fault.kind for fault in faults)
+    kinds = Counter[str](fault.kind for fault in faults)
     fleet = learning.fleet
     return ChaosReport(
         seed=seed,
@@ -63,6 +63,7 @@ async def run_chaos(deployment: Deployment, seed: int, minutes: float, rate: flo
         rejected=verdict.rejected,
         fenced=fleet.count("partition.fenced"),
         exits=len(fleet.exits),
+        crashes=fleet.crashes,
         faults=dict(kinds),
     )
 
@@ -89,6 +90,7 @@ async def run_rolling(deployment: Deployment, seed: int, rate: float) -> Rolling
         longest_stall_seconds=round(learning.watch.longest_stall_seconds, 2),
         snapshots=len(verdict.snapshots),
         exits=len(learning.fleet.exits),
+        crashes=learning.fleet.crashes,
     )
 
 
@@ -104,6 +106,8 @@ async def _learn(
         await _settle(fleet, say)
         async with _beside(watch.run(), fleet.supervise()):
             producing = asyncio.create_task(producer.run())
+            await eventually(lambda: watch.total > rate, _START_TIMEOUT_SECONDS)
+            say("a second's traffic is learned")
             await disturb(learning)
             producer.stop()
             await producing

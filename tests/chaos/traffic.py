@@ -67,7 +67,7 @@ def messages(seed: int) -> Iterator[Message]:
     rng = random.Random(f"traffic {seed}")
     waiting: list[tuple[int, int, Message]] = []  # second halves of turns: round in which they are due, tie-breaker
     recent: deque[Message] = deque(maxlen=_REMEMBERED)
-    wrong_clock = iter(())
+    wrong_clock: Iterator[int] = iter(())
     for round_ in count():
         while waiting and waiting[0][0] <= round_:
             yield heappop(waiting)[2]

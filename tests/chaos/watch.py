@@ -64,6 +64,7 @@ class Watch:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        self._moved_at = monotonic()
         client = redis.asyncio.Redis.from_url(
             self._url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=None
         )
