@@ -140,6 +140,7 @@ class Worker:
             try:
                 if self._epoch != self._consumer.epoch:
                     await self._take_assignment()
+                    continue  # it may have moved again, and what is fetched before our seek comes from anywhere
                 await self._fold(await self._consumer.fetch())
                 if time.monotonic() >= max(checkpoint_at, self._retry_at):
                     checkpoint_at = time.monotonic() + self.settings.worker.checkpoint_interval_seconds

@@ -140,14 +140,15 @@ class Fleet:
                 if member.wanted and not member.process.alive():
                     self.exits.append(Exit(member.name, member.process.exit_code, member.process.log))
                     await asyncio.sleep(_RESTART_SECONDS)
-                    if member.wanted:
+                    if member.wanted and not member.process.alive():  # a fault may have been quicker
                         member.start()
             await asyncio.sleep(_POLL_SECONDS)
 
     async def stop_in_order(self, member: Member) -> None:
         """End one in order, and keep a record of it when it does not."""
+        ended_before = not member.process.alive()
         code = await member.stop()
-        if code not in (0, -signal.SIGTERM):  # the latter: the signal came before Python could handle it
+        if not ended_before and code not in (0, -signal.SIGTERM):  # the latter: the signal came before Python could handle it
             self.exits.append(Exit(member.name, code, member.process.log))
 
     async def stop(self) -> None:
