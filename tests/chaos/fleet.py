@@ -34,6 +34,10 @@ class Exit(NamedTuple):
         """Whether that is a bug: 3 says that a dependency cannot be used, and whoever supervises starts it again."""
         return self.code != 3
 
+    def __str__(self) -> str:
+        said = [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith("error:")]
+        return f"{self.worker} ended with code {self.code}, {self.log}: {said[-1] if said else 'see there'}"
+
 
 class Member:
     """One worker, through all its lives; each process has a log of its own.
@@ -148,7 +152,10 @@ class Fleet:
         """End one in order, and keep a record of it when it does not."""
         ended_before = not member.process.alive()
         code = await member.stop()
-        if not ended_before and code not in (0, -signal.SIGTERM):  # the latter: the signal came before Python could handle it
+        if not ended_before and code not in (
+            0,
+            -signal.SIGTERM,
+        ):  # the latter: the signal came before Python could handle it
             self.exits.append(Exit(member.name, code, member.process.log))
 
     async def stop(self) -> None:

@@ -118,7 +118,7 @@ async def _learn(
         fleet.kill()
     say("workers ended; folding the log undisturbed")
     verdict = await judge(deployment.settings)
-    for line in (*verdict.differences, *(f"{e.worker} ended with code {e.code}: {e.log}" for e in fleet.exits)):
+    for line in (*verdict.differences, *map(str, fleet.exits)):
         print(line, file=sys.stderr)
     return learning, verdict
 
