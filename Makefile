@@ -9,13 +9,15 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 ARGS ?=
+SEED ?=
+MINUTES ?= 2
 
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip install -q --disable-pip-version-check
 inputs := pyproject.toml requirements.lock
 
-.PHONY: help demo test check bench lock clean redis
+.PHONY: help demo test check bench chaos rolling lock clean redis
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -36,6 +38,12 @@ check: $(venv)/.stamp-dev ## Lint, types, architecture, unit and property tests:
 
 bench: $(venv)/.stamp-dev ## Measure throughput and latency, beside the peers
 	@$(bin)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(venv)/.stamp-dev redis ## Hurt workers, Redis and Kafka, and compare what was learned (SEED=7 MINUTES=2)
+	@$(bin)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(ARGS)
+
+rolling: $(venv)/.stamp-dev redis ## Restart three workers in turn, under load, and compare what was learned
+	@$(bin)/python -m tests.chaos --rolling $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Resolved for every platform and Python; addresses of package indexes are the machine's business, not the project's.
 lock: $(venv)/.stamp ## Pin all dependencies anew (ARGS=--upgrade takes the newest)

@@ -10,7 +10,18 @@ import msgspec
 
 from alice_rl.lineage import Arms, Lineage
 
-__all__ = ["LINEAGE", "START_MS", "TOOLS", "LogRecord", "decision", "outcome", "records", "turn", "turns"]
+__all__ = [
+    "LINEAGE",
+    "START_MS",
+    "TOOLS",
+    "LogRecord",
+    "decision",
+    "outcome",
+    "random_turn",
+    "records",
+    "turn",
+    "turns",
+]
 
 START_MS = 1_767_225_600_000
 TOOLS = ("weather.lookup", "calendar.read", "search", "none")
@@ -78,11 +89,12 @@ def turns(count: int, seed: int = 1, *, step_ms: int = 1000, split: bool = False
     rng = random.Random(seed)
     values: list[dict[str, Any]] = []
     for i in range(count):
-        values += _random_turn(rng, f"{seed}-{i}", START_MS + i * step_ms, split)
+        values += random_turn(rng, f"{seed}-{i}", START_MS + i * step_ms, split)
     return records(values)
 
 
-def _random_turn(rng: random.Random, decision_id: str, ts_ms: int, split: bool) -> Sequence[dict[str, Any]]:
+def random_turn(rng: random.Random, decision_id: str, ts_ms: int, split: bool) -> Sequence[dict[str, Any]]:
+    """A random turn as one event, or with `split` as its decision and its outcome."""
     tools = ["search", *rng.sample(TOOLS[:2], rng.randint(0, 2)), "none"]
     context: dict[str, Any] = {
         "intent": rng.choice(_INTENTS),

@@ -20,6 +20,7 @@ from worker.settings import Settings
 __all__ = [
     "eventually",
     "folded",
+    "key_of",
     "produce",
     "read_log",
     "running",

@@ -233,8 +233,15 @@ class Consumer:
 
     async def stop(self) -> None:
         """Leave the group."""
-        if self._client is not None:
+        if self._client is None:
+            return
+        try:
             await self._client.stop()
+        except asyncio.CancelledError:
+            # A fetch that waits for the broker's return is cancelled by aiokafka, which then trips over it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     def _of(self, partition: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, partition)
