@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from alice_rl.errors import DependencyError
-from alice_rl.intake import Record, Rejected
+from alice_rl.intake import Record
 from alice_rl.log import get_logger
 from alice_rl.snapshot.records import Applied
 from worker.checkpoint import Checkpoints, Holding
@@ -141,31 +141,39 @@ class Partitions:
             )
 
     async def fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
-        """Fold what was fetched; what is rejected goes to the dead letters."""
-        for partition, records in batches.items():
-            holding = self.holdings.get(partition)
-            if holding is None:
-                continue
-            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            rejected = await self._feed(partition, holding, records)
-            if rebuilding and not shard.rebuilding:
-                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
-            self.counts["records"] += sum(record.offset >= before for record in records)
+        """Fold what was fetched; what is rejected goes to the dead letters.
+
+        Raises
+        ------
+        DependencyError
+            Word of a record that may kill could not be left. What was not folded is fetched again.
+        """
+        try:
+            for partition, records in batches.items():
+                holding = self.holdings.get(partition)
+                if holding is not None:
+                    await self._fold(partition, holding, records)
+        except DependencyError:
+            self._epoch = -1  # the consumer is past what was not folded: settling seeks back to it
+            raise
+
+    async def _fold(self, partition: int, holding: Holding, records: Sequence[Record]) -> None:
+        """Feed one shard: at once, or step by step when a record may kill us."""
+        shard, suspicion, rebuilding = holding.shard, holding.suspicion, holding.shard.rebuilding
+        for part in (records,) if suspicion is None else suspicion.parts(records):
+            if suspicion is not None:
+                await self.checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
+            before = shard.next
+            rejected = shard.feed(part)
+            self.counts["records"] += sum(record.offset >= before for record in part)
             self.counts["rejected"] += len(rejected)
             if rejected:
                 await self._dead_letters.send(partition, rejected)
-            await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
-
-    async def _feed(self, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
-        """Feed the shard: at once, or step by step when a record may kill us."""
-        if holding.suspicion is None:
-            return holding.shard.feed(records)
-        rejected: list[Rejected] = []
-        for part in holding.suspicion.parts(records):
-            await self.checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
-            rejected += holding.shard.feed(part)
-        await self.checkpoints.suspect(partition, holding, None)
-        return rejected
+        if rebuilding and not shard.rebuilding:
+            logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+        if suspicion is not None:
+            await self.checkpoints.suspect(partition, holding, None)
+        await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
 
     async def checkpoint(self) -> None:
         """Write every shard that moved, and renew the leases of those that did not."""

@@ -85,7 +85,8 @@ class Server:
         items = {key: type(next(iter(database._dict.values())))(value) for key, (value, _) in state.items()}
         for key, (_, expires) in state.items():
             items[key].expireat = expires
-        database.clear()
+        with self._server.lock:
+            database.clear()
         database._dict.update(items)
         for key, item in items.items():
             database.schedule_expiry(key, item.expireat)

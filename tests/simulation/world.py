@@ -187,7 +187,9 @@ class _World:
     async def _settle(self) -> None:
         until = self._loop.time() + _SETTLE_SECONDS
         while left := self.checks.unsettled():
-            if self._loop.time() > until or self.checks.violations:
+            if self.checks.violations:
+                return
+            if self._loop.time() > until:
                 self.checks.violations += left
                 return
             await asyncio.sleep(0.5)
