@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -34,10 +35,13 @@ class Checks:
     ----------
     violations : list of str
         In the order in which they were found.
+    broken : asyncio.Event
+        Set with the first.
     """
 
     def __init__(self, lineage: Lineage, broker: Broker, server: Server) -> None:
         self.violations: list[str] = []
+        self.broken = asyncio.Event()
         self._lineage = lineage
         self._broker = broker
         self._server = server
@@ -60,18 +64,18 @@ class Checks:
         partition, state = int(key.rpartition(":")[2]), self._state(key)
         assert state is not None
         if self._oracle(partition).digest(state.next) != digest(state.digests):
-            self._complain(f"the checkpoint of partition {partition} at {state.next} is not what the log teaches")
+            self.complain(f"the checkpoint of partition {partition} at {state.next} is not what the log teaches")
 
     def _publication(self, version: int, blob: bytes) -> None:
         manifest = unpack(blob).manifest
         expected = {str(p): self._oracle(p).digest(offset) or "" for p, offset in manifest.offsets.items()}
         if digest(expected) != manifest.moments_digest:
-            self._complain(f"snapshot {version} is not what the log teaches up to {manifest.offsets}")
+            self.complain(f"snapshot {version} is not what the log teaches up to {manifest.offsets}")
         if version != manifest.version or version <= self._seq:
-            self._complain(f"snapshot {manifest.version} was published as {version}, after {self._seq}")
+            self.complain(f"snapshot {manifest.version} was published as {version}, after {self._seq}")
         for partition, offset in self._offsets.items():
             if manifest.offsets.get(partition, -1) < offset:
-                self._complain(f"snapshot {version} goes back behind {self._offsets}: {manifest.offsets}")
+                self.complain(f"snapshot {version} goes back behind {self._offsets}: {manifest.offsets}")
         self._seq, self._offsets = version, manifest.offsets
 
     def unsettled(self) -> list[str]:
@@ -95,11 +99,11 @@ class Checks:
             fields = self._server.direct.hgetall(key)
             stored = {name[7:].decode(): data for name, data in fields.items() if name.startswith(b"bucket:")}
             if stored != {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}:
-                self._complain(f"the sums of partition {partition} differ from the log's")
+                self.complain(f"the sums of partition {partition} differ from the log's")
             if state is None or state.next != shard.next or digest(state.digests) != shard.digest():
-                self._complain(f"the state of partition {partition} is {state and state.next}, not {shard.next}")
+                self.complain(f"the state of partition {partition} is {state and state.next}, not {shard.next}")
             elif (found := +Counter(state.counts)) != (expected := +Counter(shard.counts)):
-                self._complain(f"the counts of partition {partition} are {found}, not {expected}")
+                self.complain(f"the counts of partition {partition} are {found}, not {expected}")
         self._served()
 
     def _served(self) -> None:
@@ -108,7 +112,7 @@ class Checks:
         if head:
             blob = self._server.direct.get(keys.snapshot(POLICY, int(head[b"live"])))
             if blob is None or blob_digest(blob).encode() != head[b"live_digest"]:
-                self._complain(f"live is {head[b'live']!r}, but its bytes are others")
+                self.complain(f"live is {head[b'live']!r}, but its bytes are others")
 
     def _episodes(self) -> int:
         shards = [self._oracle(partition).folded() for partition in range(len(self._broker.logs))]
@@ -123,8 +127,10 @@ class Checks:
             self._oracles[partition] = Oracle(self._lineage, self._broker.logs[partition])
         return self._oracles[partition]
 
-    def _complain(self, what: str) -> None:
+    def complain(self, what: str) -> None:
+        """Note what must not be; the world ends with it."""
         self._server.trace.note("sim.VIOLATION", what=what)
         self.violations.append(what)
+        self.broken.set()
 
 

@@ -32,7 +32,7 @@ def telemetry(rng: random.Random, partition: int, events: int, seconds: float, *
     """The records of one partition in the order of their offsets."""
     values = list(_values(rng, partition, events))
     moments = sorted(rng.uniform(0.0, seconds) for _ in range(rng.randint(1, 40)))  # records come in bursts
-    times = sorted(rng.choice(moments) + rng.uniform(0.0, 0.3) for _ in values)
+    times = sorted(rng.choice(moments) + rng.randrange(10) * 0.03 for _ in values)
     killer = rng.randrange(len(values)) if deadly else -1
     return [
         Append(

@@ -26,7 +26,6 @@ __all__ = ["Server", "Wire"]
 
 _TIMEOUT_SECONDS = 1.0
 _READING = frozenset({"ping", "info", "get", "hget", "hmget", "hgetall", "exists", "script_load", "read_head"})
-_NAMES = {hashlib.sha1(scripts.source(name).encode()).hexdigest(): name for name in scripts.NAMES}
 
 
 class Server:
@@ -51,12 +50,13 @@ class Server:
         self.heard: Callable[[str, list[str], list[Any], list[Any]], None] = lambda *_: None
         self.loop = loop
         self.trace = trace
+        self._names = {hashlib.sha1(scripts.source(name).encode()).hexdigest(): name for name in scripts.NAMES}
         self._server = fakeredis.FakeServer()
         self.direct = fakeredis.FakeRedis(server=self._server)
 
     def carry_out(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The reply to a command, now; what Redis answers with an error is raised."""
-        name = _NAMES.get(args[0], "") if command == "evalsha" else command
+        name = self._names.get(args[0], "") if command == "evalsha" else command
         if self.away:
             raise exceptions.ConnectionError("connection refused")
         if name not in _READING and self.read_only:

@@ -162,6 +162,13 @@ class _World:
         self._producers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
+        """Live until the end, or until something is found that must not be."""
+        life, broken = asyncio.create_task(self._live_on()), asyncio.create_task(self.checks.broken.wait())
+        await asyncio.wait((life, broken), return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            life.result()
+
+    async def _live_on(self) -> None:
         faults = Faults(self.plan, self._trace, self.broker, self.server, self.checks, self)
         watching = asyncio.create_task(self.broker.watch())
         for partition in range(self.plan.partitions):
@@ -176,21 +183,18 @@ class _World:
             self.terminate(process)
         _, running = await asyncio.wait(supervisors, timeout=_END_SECONDS)
         if running:
-            self.checks.violations.append(f"{len(running)} workers have not ended {_END_SECONDS:.0f} s after SIGTERM")
+            self.checks.complain(f"{len(running)} workers have not ended {_END_SECONDS:.0f} s after SIGTERM")
         watching.cancel()
         for task in supervisors:
-            if task.done() and (error := task.exception()):
-                raise error
-        if not self.checks.violations:
-            self.checks.at_the_end()
+            if task.done():
+                task.result()
+        self.checks.at_the_end()
 
     async def _settle(self) -> None:
         until = self._loop.time() + _SETTLE_SECONDS
         while left := self.checks.unsettled():
-            if self.checks.violations:
-                return
             if self._loop.time() > until:
-                self.checks.violations += left
+                self.checks.complain(f"after {_SETTLE_SECONDS:.0f} s of calm: {'; '.join(left)}")
                 return
             await asyncio.sleep(0.5)
 
@@ -246,7 +250,7 @@ class _World:
         if error is None or (isinstance(error, DependencyError) and error.code not in _NEVER):
             return
         where = error if isinstance(error, AliceError) else repr(error)
-        self.checks.violations.append(f"worker {process.name} failed: {where}")
+        self.checks.complain(f"worker {process.name} failed: {where}")
 
     def bury(self, loop: VirtualLoop) -> None:
         """Let nothing of the world be left."""
