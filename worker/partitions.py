@@ -143,11 +143,16 @@ class Partitions:
     async def fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
         """Fold what was fetched; what is rejected goes to the dead letters.
 
+        Nothing is folded before all partitions are settled: until the seek, records come from where the group has
+        committed.
+
         Raises
         ------
         DependencyError
             Word of a record that may kill could not be left. What was not folded is fetched again.
         """
+        if not self.settled:
+            return
         try:
             for partition, records in batches.items():
                 holding = self.holdings.get(partition)

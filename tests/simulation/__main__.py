@@ -7,7 +7,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.world import Outcome, run_world
+from tests.simulation.plan import FAULTS
+from tests.simulation.world import run_world
 
 __all__ = ["main"]
 
@@ -17,13 +18,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="run this one world")
     parser.add_argument("--seeds", default="1..100", metavar="FIRST..LAST", help="run all these (default: %(default)s)")
+    parser.add_argument("--faults", metavar="NAME,NAME", help=f"only these, out of {', '.join(FAULTS)}")
     parser.add_argument("--trace", action="store_true", help="print all that happens")
     options = parser.parse_args()
+    faults = None if options.faults is None else frozenset(options.faults.split(","))
     first, _, last = options.seeds.partition("..")
     seeds = [options.seed] if options.seed is not None else range(int(first), int(last or first) + 1)
     started, failed, seconds, events = time.perf_counter(), [], 0.0, Counter[str]()
     for seed in seeds:
-        outcome = run_world(seed, printed=options.trace)
+        outcome = run_world(seed, faults=faults, printed=options.trace)
         seconds += outcome.seconds
         events += outcome.events
         if outcome.violations:

@@ -157,7 +157,7 @@ class Client:
 
     async def start(self) -> None:
         await self._travel()
-        if self._broker.away:
+        if self._broker.away or ("fetch_error" in self._broker.errors and self._rng.random() < 0.5):
             raise KafkaConnectionError("nobody answers")
 
     async def stop(self) -> None:

@@ -96,10 +96,11 @@ class Outcome(NamedTuple):
         )
 
 
-def run_world(seed: int, *, printed: bool = False) -> Outcome:
-    """Run the world of a seed to its end."""
+def run_world(seed: int, *, faults: frozenset[str] | None = None, printed: bool = False) -> Outcome:
+    """Run the world of a seed to its end; with other faults than its own, when they are given."""
     loop = VirtualLoop()
     plan, trace = Plan.of(seed), Trace(loop, printed=printed)
+    plan = plan if faults is None else plan._replace(faults=faults)
     world = _World(loop, plan, trace)
     try:
         with _replaced(loop, plan, trace, world.broker):
