@@ -18,6 +18,7 @@ from alice_rl.sums import digest
 from tests.simulation.kafka import Broker
 from tests.simulation.oracle import Oracle
 from tests.simulation.wire import Server
+from worker.checkpoint import damaged
 
 __all__ = ["LINEAGE_NAME", "POLICY", "Checks", "Violation"]
 
@@ -63,6 +64,8 @@ class Checks:
     def _checkpoint(self, key: str) -> None:
         partition, state = int(key.rpartition(":")[2]), self._state(key)
         assert state is not None
+        if bad := damaged(self._buckets(key), state):
+            self.complain(f"bucket {bad[0]} of partition {partition} is not that of the checkpoint at {state.next}")
         if self._oracle(partition).digest(state.next) != digest(state.digests):
             self.complain(f"the checkpoint of partition {partition} at {state.next} is not what the log teaches")
 
@@ -96,9 +99,7 @@ class Checks:
         for partition in range(len(self._broker.logs)):
             key = keys.shard(POLICY, LINEAGE_NAME, partition)
             shard, state = self._oracle(partition).folded(), self._state(key)
-            fields = self._server.direct.hgetall(key)
-            stored = {name[7:].decode(): data for name, data in fields.items() if name.startswith(b"bucket:")}
-            if stored != {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}:
+            if self._buckets(key) != {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}:
                 self.complain(f"the sums of partition {partition} differ from the log's")
             if state is None or state.next != shard.next or digest(state.digests) != shard.digest():
                 self.complain(f"the state of partition {partition} is {state and state.next}, not {shard.next}")
@@ -121,6 +122,10 @@ class Checks:
     def _state(self, key: str) -> ShardState | None:
         text = self._server.direct.hget(key, "extra:state")
         return None if text is None else msgspec.json.decode(text, type=ShardState)
+
+    def _buckets(self, key: str) -> dict[str, bytes]:
+        fields = self._server.direct.hgetall(key)
+        return {name[7:].decode(): data for name, data in fields.items() if name.startswith(b"bucket:")}
 
     def _oracle(self, partition: int) -> Oracle:
         if partition not in self._oracles:
