@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from alice_rl.intake import Record, Rejected
 from alice_rl.log import get_logger
@@ -13,16 +13,23 @@ __all__ = ["feed", "pass_over"]
 logger = get_logger(__name__)
 
 
-async def feed(checkpoints: Checkpoints, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
-    """Fold the next records of a partition; those that were rejected."""
+async def feed(
+    checkpoints: Checkpoints, partition: int, holding: Holding, records: Sequence[Record]
+) -> AsyncIterator[list[Rejected]]:
+    """Fold the next records of a partition, and hand out after each step those that were rejected.
+
+    Raises
+    ------
+    DependencyError
+        Word of the next step could not be left; it was not taken.
+    """
     if holding.suspicion is None:
-        return holding.shard.feed(records)
-    rejected: list[Rejected] = []
+        yield holding.shard.feed(records)
+        return
     for part in holding.suspicion.parts(records):
         await checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
-        rejected += holding.shard.feed(part)
+        yield holding.shard.feed(part)
     await checkpoints.suspect(partition, holding, None)
-    return rejected
 
 
 def pass_over(partition: int, holding: Holding, skipped: Iterable[tuple[int, int]]) -> None:

@@ -115,20 +115,37 @@ class Partitions:
         return True
 
     async def fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
-        """Fold what was fetched; what is rejected goes to the dead letters."""
-        for partition, records in batches.items():
-            holding = self.holdings.get(partition)
-            if holding is None:
-                continue
-            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            rejected = await feed(self.checkpoints, partition, holding, records)
-            if rebuilding and not shard.rebuilding:
-                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
-            self.counts["records"] += sum(record.offset >= before for record in records)
-            self.counts["rejected"] += len(rejected)
+        """Fold what was fetched; what is rejected goes to the dead letters.
+
+        Nothing is folded before all partitions are settled: until the seek, records come from where the group has
+        committed.
+
+        Raises
+        ------
+        DependencyError
+            Word of a record that may kill could not be left. What was not folded is fetched again.
+        """
+        if not self.settled:
+            return
+        try:
+            for partition, records in batches.items():
+                holding = self.holdings.get(partition)
+                if holding is not None:
+                    await self._fold(partition, holding, records)
+        except DependencyError:
+            self._epoch = -1  # the consumer is past what was not folded: settling seeks back to it
+            raise
+
+    async def _fold(self, partition: int, holding: Holding, records: Sequence[Record]) -> None:
+        shard, rebuilding, counted = holding.shard, holding.shard.rebuilding, holding.shard.counts["records"]
+        async for rejected in feed(self.checkpoints, partition, holding, records):
+            self.counts.update(records=shard.counts["records"] - counted, rejected=len(rejected))
+            counted = shard.counts["records"]
             if rejected:
                 await self._dead_letters.send(partition, rejected)
-            await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
+        if rebuilding and not shard.rebuilding:
+            logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+        await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
 
     async def checkpoint(self) -> None:
         """Write every shard that moved, and renew the leases of those that did not."""

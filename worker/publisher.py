@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from alice_rl.log import get_logger
 from alice_rl.snapshot.format import digest, pack
+from alice_rl.snapshot.head import Head
 from alice_rl.snapshot.records import Applied, Publication
 from alice_rl.snapshot.store import Store
 from worker.checkpoint import Holding
@@ -53,7 +54,8 @@ class Publisher:
         self._peers = Peers(store, settings.lineage, settings.policy.lineage)
         self._who = who
         self._due = 0.0
-        self._offsets: dict[int, int] = {}
+        self._offsets: dict[int, int] = {}  # what was said last ...
+        self._refused: tuple[str, int] | None = None  # ... and to which head it was said in vain
 
     async def publish_when_due(self, holdings: Mapping[int, Holding]) -> None:
         """Publish when the interval has passed and something was learned."""
@@ -71,6 +73,8 @@ class Publisher:
         """
         own = {p: h for p, h in holdings.items() if h.stored_next is not None and not h.shard.rebuilding}
         active, known = await self._store.standing(self._settings.policy.lineage)
+        if active is None:  # a failover lost it, and every worker would wait for another one's
+            active = await self._store.activate_lineage(self._settings.policy.lineage, only_if_none=True)
         self.active = active
         if active != self._settings.policy.lineage or not own or min(own) > min(known, default=0):
             self._peers.forget(frozenset())
@@ -84,12 +88,20 @@ class Publisher:
             taught[partition] = other
         offsets = {partition: part.next for partition, part in taught.items()}
         enough = sum(part.episodes for part in taught.values()) >= self._settings.worker.episodes_min
-        if enough and offsets != self._offsets:
-            await self._publish(taught, offsets)
-
-    async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
-        started = get_running_loop().time()
+        if not enough:
+            return
         head = await self._store.read_head()
+        if offsets != self._offsets or self._lost(head):
+            await self._publish(head, taught, offsets)
+
+    def _lost(self, head: Head) -> bool:
+        """Whether the head stands behind what was published: a failover lost it, and nothing more may ever be learned."""
+        if self._refused == (head.run_id, head.seq) or head.lineage not in ("", self._settings.policy.lineage):
+            return False
+        return any(head.offsets.get(partition, -1) < offset for partition, offset in self._offsets.items())
+
+    async def _publish(self, head: Head, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
+        started = get_running_loop().time()
         snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
         blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
         published = await self._store.publish(
@@ -108,7 +120,8 @@ class Publisher:
                 "snapshot.publish_refused", version=head.seq + 1, status=published.applied.value, reason=level_note
             )
             if published.applied is not Applied.CAS:
-                self._offsets = offsets  # saying it again would not change the answer
+                # Saying it again would not change the answer, as long as the head is this one.
+                self._offsets, self._refused = offsets, (head.run_id, head.seq)
             return
         self.version, self._offsets = published.version, offsets
         self.published_at = get_running_loop().time()

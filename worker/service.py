@@ -174,8 +174,10 @@ class Worker:
                 watching.result()  # a bug in it is one of the worker
             try:
                 if self._watchdog.renewal_due:
-                    self._watchdog.renewal_due = False
                     await self._consumer.renew()
+                    self._watchdog.renewal_due = (
+                        False  # not before: a client that could not be made anew is a stopped one
+                    )
                 if not self._partitions.settled:
                     await self._partitions.checkpoint()  # whoever is given our partitions should go on from here
                     await self._partitions.settle()

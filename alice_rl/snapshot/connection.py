@@ -152,6 +152,7 @@ _REFUSALS: tuple[tuple[type[Exception] | None, str, str], ...] = (
     (exceptions.BusyLoadingError, "LOADING", "redis_loading"),
     (exceptions.OutOfMemoryError, "OOM command", "redis_out_of_memory"),
     (exceptions.ReadOnlyError, "READONLY", "redis_read_only"),
+    (exceptions.NoScriptError, "NOSCRIPT", "redis_scripts_flushed"),
     (exceptions.ClusterDownError, "MASTERDOWN", "redis_cluster_down"),
     (None, "MISCONF", "redis_cannot_persist"),
     (None, "BUSY Redis is busy", "redis_busy"),
@@ -164,12 +165,22 @@ _HINTS = {
     "redis_loading": "Redis is reading its data from disk; wait",
     "redis_out_of_memory": "raise maxmemory; nothing was written",
     "redis_read_only": "this is a replica; point redis.url at the primary",
+    "redis_scripts_flushed": "between loading a script and running it; the next attempt loads it again",
     "redis_cluster_down": "wait for the failover to end",
     "redis_cannot_persist": "Redis cannot write to its disk; see its log",
     "redis_busy": "another client's script is running; wait",
     "redis_unreachable": "is Redis running, is redis.url right, and does it answer in time?",
 }
-_TRANSIENT = frozenset({"redis_unreachable", "redis_loading", "redis_read_only", "redis_cluster_down", "redis_busy"})
+_TRANSIENT = frozenset(
+    {
+        "redis_unreachable",
+        "redis_loading",
+        "redis_read_only",
+        "redis_scripts_flushed",
+        "redis_cluster_down",
+        "redis_busy",
+    }
+)
 
 
 def is_transient(error: DependencyError) -> bool:

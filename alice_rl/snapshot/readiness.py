@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from time import monotonic
 from typing import Any
 
 from redis import exceptions
@@ -53,13 +52,14 @@ async def wait_ready(client: Any, where: str, timeout_seconds: float) -> None:
     DependencyError
         Not ready after `timeout_seconds`, or for a reason that waiting does not mend.
     """
-    give_up_at = monotonic() + timeout_seconds
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + timeout_seconds
     pause_seconds = _PAUSE_FIRST_SECONDS
     while True:
         try:
             return await ensure_ready(client, where)
         except DependencyError as error:
-            left_seconds = give_up_at - monotonic()
+            left_seconds = give_up_at - clock()
             if left_seconds <= 0 or not is_transient(error):
                 raise
             logger.warning("redis.awaited", address=where, code=error.code, left_seconds=round(left_seconds, 1))

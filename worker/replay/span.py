@@ -74,7 +74,8 @@ async def _fold_span(settings: Settings, span: Span, progress: Progress) -> Repl
         clock = asyncio.get_running_loop().time
         due = clock() + _CHECKPOINT_SECONDS
         async for records in records_of(settings, span, shard.position):
-            await feed(checkpoints, span.partition, holding, records)
+            async for _ in feed(checkpoints, span.partition, holding, records):
+                pass  # what is rejected is counted; the live worker's dead letters have it already
             progress(max(shard.next - span.first, 0))
             if clock() >= due and not shard.rebuilding:
                 holding = await written(checkpoints, span.partition, holding)
