@@ -75,17 +75,23 @@ class Partitions:
             logger.info("partition.revoked", partition=partition, epoch=epoch)
         for partition in sorted(assigned):
             if partition in self.holdings:
-                self._resume(partition, self.holdings[partition])
+                await self._resume(partition, self.holdings[partition])
             elif not await self._take(partition, epoch):
                 return
             if self._consumer.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
 
-    def _resume(self, partition: int, holding: Holding) -> None:
-        """Go on where we are; the last record is read once more, to see that it is still the same log."""
+    async def _resume(self, partition: int, holding: Holding) -> None:
+        """Go on where we are; the last record is read once more, to see that it is still the same log.
+
+        On a quiet topic retention may have taken it meanwhile: then there is nothing to see, and nothing is missing.
+        """
         shard = holding.shard
-        self._consumer.seek(partition, max(shard.position - 1, shard.start))
+        first, end = await self._consumer.log_ends(partition)
+        if shard.next < first:
+            raise _gap(partition, shard.next, first, end)
+        self._consumer.seek(partition, max(shard.position - 1, shard.start, first))
 
     async def _take(self, partition: int, epoch: int) -> bool:
         """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
