@@ -149,14 +149,17 @@ class Partitions:
         }
         results = await asyncio.gather(*(self.checkpoints.write(p, h) for p, h in due.items()), return_exceptions=True)
         written: dict[int, int] = {}
+        failed: list[BaseException] = []
         for (partition, holding), applied in zip(due.items(), results, strict=True):
             if isinstance(applied, BaseException):
-                raise applied
-            if applied.done:
+                failed.append(applied)  # what the others have written stands all the same
+            elif applied.done:
                 written[partition] = holding.shard.next
                 self.holdings[partition] = holding.stored(now)
             else:
                 self._lose(partition, applied)
+        if failed:
+            raise failed[0]
         if written:
             seconds = round(asyncio.get_running_loop().time() - started, 4)
             self.counts["checkpoints"] += 1
