@@ -193,8 +193,8 @@ class Worker:
         if active in (None, own) or not self._was_active:
             self._was_active = self._was_active or active == own
             return
-        self._was_active = False
         declared = await self._store.lineage_config(active)
+        self._was_active = False  # only now: should Redis fail, the next turn asks again
         if declared is None or declared[0] != self._lineage.fingerprint:
             logger.warning("lineage.superseded", lineage=own, active_lineage=active)
             return
