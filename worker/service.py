@@ -202,6 +202,7 @@ class Worker:
         self.settings = structs.replace(self.settings, policy=policy)
         self._partitions.release()
         self._partitions.checkpoints = self._checkpoints()
+        self._dead_letters.lineage = active
         self.publisher = Publisher(self._store, self.settings, self.instance)
         self._was_active = True
         logger.info("lineage.followed", lineage=own, active_lineage=active)
