@@ -167,8 +167,6 @@ def test_a_stored_holding_knows_what_redis_has(shard: Shard) -> None:
         (Suspicion(30, 41, 1), 10, False),  # the place is still ahead
     ],
 )
-def test_a_suspicion_ends_where_it_was_passed(
-    shard: Shard, suspicion: Suspicion, stored_next: int, ends: bool
-) -> None:
+def test_a_suspicion_ends_where_it_was_passed(shard: Shard, suspicion: Suspicion, stored_next: int, ends: bool) -> None:
     """Folding is quick again once the checkpoint has moved, and lies behind the suspected range."""
     assert Holding(shard, 7, stored_next, 0.0, suspicion).stored(1.0).suspicion == (None if ends else suspicion)

@@ -77,9 +77,7 @@ async def test_only_changed_buckets_are_fetched(
         read = await peers.read(0)
     assert fetched[1:] == [[str(changed)]]
     assert read is not None and read.next == 41
-    assert {b: s.digest() for b, s in read.buckets.items()} == {
-        b: s.digest() for b, s in holding.shard.buckets.items()
-    }
+    assert {b: s.digest() for b, s in read.buckets.items()} == {b: s.digest() for b, s in holding.shard.buckets.items()}
 
 
 async def test_the_offset_moves_without_buckets(

@@ -185,7 +185,7 @@ def test_the_first_parting_in_event_time_is_told(
     assert verdict.parting.from_ms <= START_MS < verdict.parting.to_ms
 
 
-def test_a_bucket_that_the_log_does_not_have(monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path) -> None:
+def test_sums_that_nothing_explains(monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path) -> None:
     """Sums that no record of the log explains are told, without offsets."""
     shard = folded(settings, archive)
     shard.buckets[Bucket(0, 5)] = next(iter(shard.buckets.values()))
@@ -195,9 +195,7 @@ def test_a_bucket_that_the_log_does_not_have(monkeypatch: pytest.MonkeyPatch, se
     assert parting.what == "the log does not have it"
 
 
-def test_an_archive_that_lost_its_end_parts(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path
-) -> None:
+def test_an_archive_that_lost_its_end_parts(monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path) -> None:
     """A log that ends before the checkpoint does not say what was learned."""
     shard = folded(settings, archive)
     written(archive, LOG[:-1])
@@ -205,9 +203,7 @@ def test_an_archive_that_lost_its_end_parts(
 
 
 @pytest.mark.parametrize("cut", [0, 1, 57, 100, 199, 200, 500])
-def test_the_digest_at_any_offset(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path, cut: int
-) -> None:
+def test_the_digest_at_any_offset(monkeypatch: pytest.MonkeyPatch, settings: Settings, archive: Path, cut: int) -> None:
     """The digest on the way is that of a fold that ended there, wherever the batches are cut; it changes no verdict."""
     verdict = verified(monkeypatch, settings, stored(folded(settings, archive)), archive, as_of=cut)
     assert verdict.equal
