@@ -107,7 +107,7 @@ class Partitions:
             shard.begin(end if self._settings.kafka.start_from == "latest" else first)
         elif not first <= shard.next <= end:
             raise _gap(partition, shard.next, first, end)
-        pass_over(partition, holding, self._settings.worker.skipped)
+        holding = await pass_over(self.checkpoints, partition, holding, self._settings.worker.skipped)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
         logger.info(
