@@ -7,13 +7,15 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from alice_rl.intake import Record, Rejected
 from alice_rl.snapshot import keys
+from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Store
 from tests.logs import records, turn, turns
-from tests.unit.worker.steps import Logged, held, makes_checkpoints
-from worker.checkpoint import Holding
+from tests.unit.worker.steps import Logged, held, makes_checkpoints, taught
+from worker.checkpoint import Holding, read_state
 from worker.folding import feed, pass_over
 from worker.settings import Settings
 from worker.suspicion import Suspicion
@@ -84,26 +86,47 @@ async def test_records_of_all_steps_are_folded(store: Store, settings: Settings)
 
 async def test_the_settings_name_records_to_pass_over(store: Store, settings: Settings) -> None:
     """Those of this partition, that are not folded yet, are put on the list."""
-    holding = await held(makes_checkpoints(store, settings))
+    checkpoints = makes_checkpoints(store, settings)
+    holding = await held(checkpoints)
     holding.shard.feed(turns(5))
-    pass_over(0, holding, [(0, 4), (0, 5), (0, 9), (1, 7)])
+    assert await pass_over(checkpoints, 0, holding, [(0, 4), (0, 5), (0, 9), (1, 7)]) == holding
     assert holding.shard.skipped == {5, 9}
 
 
 async def test_a_culprit_is_passed_over_and_said_so(store: Store, settings: Settings, logged: Logged) -> None:
     """The record that killed twice is rejected unseen, and an error names it."""
-    holding = (await held(makes_checkpoints(store, settings)))._replace(suspicion=Suspicion(2, 3, 2))
-    pass_over(0, holding, [])
+    checkpoints = makes_checkpoints(store, settings)
+    holding = (await held(checkpoints))._replace(suspicion=Suspicion(2, 3, 2))
+    holding = await pass_over(checkpoints, 0, holding, [])
     [rejected] = holding.shard.feed(turns(5))
     assert (rejected.offset, rejected.reason) == (2, "killed_worker")
     [entry] = logged.of("record.skipped")
     assert (entry["log_level"], entry["offset"], entry["deaths"]) == ("error", 2, 2)
+    assert (await checkpoints.write(0, holding)) is Applied.OK
+
+
+@pytest.mark.parametrize("folded", [0, 40])
+async def test_a_culprit_is_remembered_at_once(store: Store, settings: Settings, folded: int) -> None:
+    """Whoever claims next passes it over, although nothing was folded since; the rest of the checkpoint stays."""
+    checkpoints = makes_checkpoints(store, settings)
+    if folded:
+        await taught(checkpoints, turns(folded))
+    before = await store.shard_position("main", 0)
+    holding = (await held(checkpoints))._replace(suspicion=Suspicion(50, 51, 2))
+    await pass_over(checkpoints, 0, holding, [])
+    again, after = await held(checkpoints), await store.shard_position("main", 0)
+    assert (again.shard.skipped, again.shard.next, again.stored_next) == ({50}, folded, folded)
+    assert after is not None
+    if before is not None:
+        assert structs.replace(after, extra={}) == structs.replace(before, extra={})
+        assert read_state(after) == structs.replace(read_state(before), skipped=[50])
 
 
 async def test_a_suspicion_is_said_and_passes_nothing_over(store: Store, settings: Settings, logged: Logged) -> None:
     """While the record is still being looked for, all of them are folded."""
-    holding = (await held(makes_checkpoints(store, settings)))._replace(suspicion=Suspicion(2, 8, 1))
-    pass_over(0, holding, [])
+    checkpoints = makes_checkpoints(store, settings)
+    holding = (await held(checkpoints))._replace(suspicion=Suspicion(2, 8, 1))
+    assert await pass_over(checkpoints, 0, holding, []) == holding
     assert holding.shard.skipped == set()
     [entry] = logged.of("record.suspected")
     assert (entry["first"], entry["end"], entry["deaths"]) == (2, 8, 1)

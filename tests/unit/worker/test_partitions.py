@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from msgspec import structs
 
 import worker.partitions
 from alice_rl.errors import DependencyError
+from alice_rl.intake import Record, Rejected
 from alice_rl.kafka import KafkaSettings
+from alice_rl.shard import Shard
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Store
@@ -304,3 +307,43 @@ async def test_after_a_release_everything_is_claimed_anew(cast: Cast) -> None:
     await cast.partitions.settle()
     assert cast.holdings[0].token > before
     assert cast.holdings[0].shard.rebuilding
+
+
+@pytest.mark.parametrize(
+    ("deadly", "checkpointed"), [({100}, 0), ({100}, 80), ({100, 101}, 0), ({30, 100, 390}, 20), ({0, 399}, 0)]
+)
+async def test_records_that_kill_are_found_and_passed_over(
+    store: Store, settings: Settings, deadly: set[int], checkpointed: int
+) -> None:
+    """Worker after worker dies, until each of the records is found; all the others are learned."""
+    log = turns(400)
+    if checkpointed:
+        await taught(makes_checkpoints(store, settings), log[:checkpointed])
+    for _ in range(8 * len(deadly)):
+        with suppress(Killed):
+            shard = await lived(Cast(store, settings, 0), log, deadly)
+            break
+    else:
+        pytest.fail("they die for ever")
+    assert (shard.skipped, shard.next, shard.counts["episodes"]) == (deadly, 400, 400 - len(deadly))
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+async def lived(cast: Cast, log: Sequence[LogRecord], deadly: set[int]) -> Shard:
+    """One worker's life: its shard, unless a record kills it."""
+    await cast.partitions.settle()
+    shard = cast.holdings[0].shard
+    feed = shard.feed
+
+    def feed_or_die(part: Sequence[Record]) -> list[Rejected]:
+        if (deadly - shard.skipped) & {record.offset for record in part}:
+            raise Killed
+        return feed(part)
+
+    shard.feed = feed_or_die  # type: ignore[method-assign]
+    await cast.partitions.fold({0: log[cast.consumer.seeks[-1][1] :]})
+    await cast.partitions.checkpoint()
+    return shard
