@@ -107,6 +107,8 @@ class Partitions:
             shard.begin(end if self._settings.kafka.start_from == "latest" else first)
         elif not first <= shard.next <= end:
             raise _gap(partition, shard.next, first, end)
+        elif shard.next == end:
+            holding = holding._replace(suspicion=None)  # there was nothing to die of: it only had nothing to do
         holding = await pass_over(self.checkpoints, partition, holding, self._settings.worker.skipped)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
