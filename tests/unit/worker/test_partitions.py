@@ -328,6 +328,20 @@ async def test_records_that_kill_are_found_and_passed_over(
     assert (shard.skipped, shard.next, shard.counts["episodes"]) == (deadly, 400, 400 - len(deadly))
 
 
+async def test_nothing_is_suspected_where_nothing_is_to_be_read(
+    store: Store, settings: Settings, logged: Logged
+) -> None:
+    """A quiet partition that is claimed again and again is no reason for alarm; one with records to read is."""
+    await taught(makes_checkpoints(store, settings), LOG)
+    for _ in range(4):
+        cast = Cast(store, settings, 0)
+        cast.consumer.end[0] = 40
+        await cast.partitions.settle()
+    assert (cast.holdings[0].suspicion, "record.suspected" in logged.names) == (None, False)
+    await Cast(store, settings, 0).partitions.settle()
+    assert "record.suspected" in logged.names
+
+
 class Killed(BaseException):
     """The end of a process."""
 
