@@ -55,9 +55,9 @@ def cast(store: Store, settings: Settings) -> Cast:
 async def test_what_is_assigned_is_claimed_and_read_from_its_start(cast: Cast, logged: Logged) -> None:
     """A new partition is read from what the topic still holds, and everything is settled then."""
     cast.consumer.first = {0: 0, 1: 30}
-    assert not cast.partitions.settled
+    before = cast.partitions.settled
     await cast.partitions.settle()
-    assert cast.partitions.settled
+    assert (before, cast.partitions.settled) == (False, True)
     assert cast.consumer.seeks == [(0, 0), (1, 30)]
     assert (cast.holdings[1].shard.start, cast.holdings[1].shard.next) == (30, 30)
     assert logged.names == ["partition.assigned", "partition.assigned"]
@@ -352,10 +352,10 @@ async def lived(cast: Cast, log: Sequence[LogRecord], deadly: set[int]) -> Shard
     shard = cast.holdings[0].shard
     feed = shard.feed
 
-    def feed_or_die(part: Sequence[Record]) -> list[Rejected]:
-        if (deadly - shard.skipped) & {record.offset for record in part}:
+    def feed_or_die(records: Sequence[Record]) -> list[Rejected]:
+        if (deadly - shard.skipped) & {record.offset for record in records}:
             raise Killed
-        return feed(part)
+        return feed(records)
 
     shard.feed = feed_or_die  # type: ignore[method-assign]
     await cast.partitions.fold({0: log[cast.consumer.seeks[-1][1] :]})
