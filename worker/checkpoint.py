@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from alice_rl.errors import AliceError, DependencyError
 from alice_rl.lineage import Lineage
@@ -134,27 +135,50 @@ class Checkpoints:
         shard = holding.shard
         changed = {str(bucket): shard.buckets[bucket].sealed()[0] for bucket in shard.changed}
         state = shard.state
-        applied = await self._store.checkpoint(
-            self.name,
-            partition,
-            token=holding.token,
-            fingerprint=self._fingerprint,
-            change=ShardChange(
-                checkpoint_id=_identity(holding, state),
-                expected_next=holding.stored_next,
-                next=state.next,
-                low=state.low.offset,
-                watermark_ms=state.watermark_ms,
-                tail=state.tail,
-                extra={_STATE: msgspec.json.encode(state)},
-                buckets=changed,
-                removed_buckets=tuple(str(bucket) for bucket in shard.removed),
-            ),
+        change = ShardChange(
+            checkpoint_id=_identity(holding, state),
+            expected_next=holding.stored_next,
+            next=state.next,
+            low=state.low.offset,
+            watermark_ms=state.watermark_ms,
+            tail=state.tail,
+            extra={_STATE: msgspec.json.encode(state)},
+            buckets=changed,
+            removed_buckets=tuple(str(bucket) for bucket in shard.removed),
         )
+        applied = await self._offer(partition, holding, change)
         if applied.done:
             shard.changed.clear()
             shard.removed.clear()
         return applied
+
+    async def keep_skipped(self, partition: int, holding: Holding) -> Holding:
+        """Write what is passed over, at once and without moving: whoever dies next must not have to find it again.
+
+        Right after a claim, before anything was folded. Whether Redis still takes it is the next checkpoint's to see.
+        """
+        record = await self._store.shard_position(self.name, partition)
+        if record is None:
+            done = (await self.write(partition, holding)).done
+            return holding._replace(stored_next=holding.shard.next) if done else holding
+        # The stored state, because that of a shard without its joiner tells another time.
+        state = structs.replace(read_state(record), skipped=sorted(holding.shard.skipped))
+        change = ShardChange(
+            checkpoint_id=uuid.uuid4().hex,
+            expected_next=holding.stored_next,
+            next=record.next,
+            low=record.low,
+            watermark_ms=record.watermark_ms,
+            tail=record.tail,
+            extra={_STATE: msgspec.json.encode(state)},
+        )
+        await self._offer(partition, holding, change)
+        return holding
+
+    async def _offer(self, partition: int, holding: Holding, change: ShardChange) -> Applied:
+        return await self._store.checkpoint(
+            self.name, partition, token=holding.token, fingerprint=self._fingerprint, change=change
+        )
 
     async def refusal(self) -> AliceError:
         """Why Redis refuses checkpoints with this configuration (LINEAGE), and what to do."""

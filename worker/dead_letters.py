@@ -40,13 +40,15 @@ class DeadLetters:
 
     Attributes
     ----------
+    lineage : str
+        As above; whoever goes over to another lineage sets it.
     sent, failed : int
     """
 
     def __init__(self, settings: KafkaSettings, lineage: str = "") -> None:
         self.sent = self.failed = 0
         self._settings = settings
-        self._lineage = lineage
+        self.lineage = lineage
         self._producer: AIOKafkaProducer | None = None
         self._pending: set[asyncio.Future[object]] = set()
         self._rejected = 0
@@ -136,7 +138,7 @@ class DeadLetters:
             "offset": str(record.offset),
             "reason": record.reason,
             "detail": record.detail[:1000],
-            "lineage": self._lineage,
+            "lineage": self.lineage,
         }
         found = [(name, text.encode()) for name, text in headers.items() if text]
         cut = len(record.value or b"") > VALUE_BYTES_MAX

@@ -32,23 +32,30 @@ async def feed(
     await checkpoints.suspect(partition, holding, None)
 
 
-def pass_over(partition: int, holding: Holding, skipped: Iterable[tuple[int, int]]) -> None:
+async def pass_over(
+    checkpoints: Checkpoints, partition: int, holding: Holding, skipped: Iterable[tuple[int, int]]
+) -> Holding:
     """Put those records on the shard's skip list that killed their readers, or that the settings name.
 
     Parameters
     ----------
     skipped : iterable of (int, int)
         Partitions and offsets out of the settings. What was folded already stays so.
+
+    Returns
+    -------
+    Holding
+        To go on with. A record that was found to kill is on the list in Redis, too: where one is, others may follow.
     """
     shard, suspicion = holding.shard, holding.suspicion
     shard.skipped.update(offset for named, offset in skipped if named == partition and offset >= shard.next)
     if suspicion is None:
-        return
+        return holding
     culprit = suspicion.culprit
     if culprit is not None:
         shard.skipped.add(culprit)
         logger.error("record.skipped", partition=partition, offset=culprit, deaths=suspicion.deaths, next=shard.next)
-        return
+        return await checkpoints.keep_skipped(partition, holding)
     logger.warning(
         "record.suspected",
         partition=partition,
@@ -57,3 +64,4 @@ def pass_over(partition: int, holding: Holding, skipped: Iterable[tuple[int, int
         end=suspicion.end,
         deaths=suspicion.deaths,
     )
+    return holding

@@ -75,17 +75,23 @@ class Partitions:
             logger.info("partition.revoked", partition=partition, epoch=epoch)
         for partition in sorted(assigned):
             if partition in self.holdings:
-                self._resume(partition, self.holdings[partition])
+                await self._resume(partition, self.holdings[partition])
             elif not await self._take(partition, epoch):
                 return
             if self._consumer.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
 
-    def _resume(self, partition: int, holding: Holding) -> None:
-        """Go on where we are; the last record is read once more, to see that it is still the same log."""
+    async def _resume(self, partition: int, holding: Holding) -> None:
+        """Go on where we are; the last record is read once more, to see that it is still the same log.
+
+        On a quiet topic retention may have taken it meanwhile: then there is nothing to see, and nothing is missing.
+        """
         shard = holding.shard
-        self._consumer.seek(partition, max(shard.position - 1, shard.start))
+        first, end = await self._consumer.log_ends(partition)
+        if shard.next < first:
+            raise _gap(partition, shard.next, first, end)
+        self._consumer.seek(partition, max(shard.position - 1, shard.start, first))
 
     async def _take(self, partition: int, epoch: int) -> bool:
         """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
@@ -101,7 +107,9 @@ class Partitions:
             shard.begin(end if self._settings.kafka.start_from == "latest" else first)
         elif not first <= shard.next <= end:
             raise _gap(partition, shard.next, first, end)
-        pass_over(partition, holding, self._settings.worker.skipped)
+        elif shard.next == end:
+            holding = holding._replace(suspicion=None)  # there was nothing to die of: it only had nothing to do
+        holding = await pass_over(self.checkpoints, partition, holding, self._settings.worker.skipped)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
         logger.info(
@@ -160,14 +168,17 @@ class Partitions:
         }
         results = await asyncio.gather(*(self.checkpoints.write(p, h) for p, h in due.items()), return_exceptions=True)
         written: dict[int, int] = {}
+        failed: list[BaseException] = []
         for (partition, holding), applied in zip(due.items(), results, strict=True):
             if isinstance(applied, BaseException):
-                raise applied
-            if applied.done:
+                failed.append(applied)  # what the others have written stands all the same
+            elif applied.done:
                 written[partition] = holding.shard.next
                 self.holdings[partition] = holding.stored(now)
             else:
                 await self._lose(partition, applied)
+        if failed:
+            raise failed[0]
         if written:
             seconds = round(asyncio.get_running_loop().time() - started, 4)
             self.counts["checkpoints"] += 1

@@ -199,8 +199,8 @@ class Worker:
         if active in (None, own) or not self._was_active:
             self._was_active = self._was_active or active == own
             return
-        self._was_active = False
         declared = await self._store.lineage_config(active)
+        self._was_active = False  # only now: should Redis fail, the next turn asks again
         if declared is None or declared[0] != self._lineage.fingerprint:
             logger.warning("lineage.superseded", lineage=own, active_lineage=active)
             return
@@ -208,6 +208,7 @@ class Worker:
         self.settings = structs.replace(self.settings, policy=policy)
         self._partitions.release()
         self._partitions.checkpoints = self._checkpoints()
+        self._dead_letters.lineage = active
         self.publisher = Publisher(self._store, self.settings, self.instance)
         self._was_active = True
         logger.info("lineage.followed", lineage=own, active_lineage=active)

@@ -136,6 +136,8 @@ class Watchdog:
         if not self._kafka_away:
             logger.warning("kafka.unreachable", error=error.message)
         self._kafka_away = True
+        now = asyncio.get_running_loop().time()  # nothing can move: a new client would not help
+        self._paces = {partition: pace._replace(since=now) for partition, pace in self._paces.items()}
 
     def _find_kafka(self) -> None:
         if self._kafka_away:

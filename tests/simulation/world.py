@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from alice_rl import intake
-from alice_rl.errors import AliceError, DependencyError
 from alice_rl.episodes import JoinSettings, MissingOutcome
+from alice_rl.errors import AliceError, DependencyError
 from alice_rl.feature_spec import FeatureSettings
 from alice_rl.kafka import KafkaSettings
 from alice_rl.log import Logger
@@ -23,7 +23,7 @@ from alice_rl.slots import ToolSettings
 from alice_rl.snapshot import readiness
 from alice_rl.snapshot.store import Retention, Store
 from tests.logs import START_MS, TOOLS
-from tests.simulation.checks import Checks, POLICY
+from tests.simulation.checks import POLICY, Checks
 from tests.simulation.clock import PROCESS, Process, Stuck, VirtualLoop
 from tests.simulation.faults import Faults
 from tests.simulation.kafka import Broker, Client

@@ -204,3 +204,79 @@ def test_another_log_is_refused() -> None:
     restored = Shard.restore(LINEAGE, shard.state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
     with pytest.raises(DependencyError, match="made anew"):
         restored.feed(turns(80, seed=2))
+
+
+def checkpointed(shard: Shard) -> Shard:
+    """The shard as its checkpoint gives it back."""
+    return Shard.restore(shard.lineage, shard.state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
+
+
+def test_a_fold_may_begin_anywhere() -> None:
+    """Where it began, and out of which file, is kept by every checkpoint; what lies before is not read."""
+    log = turns(50)
+    shard = Shard(LINEAGE, source="2025.jsonl")
+    shard.begin(20)
+    assert (shard.start, shard.next, shard.position, shard.state.low.offset) == (20, 20, 20, 20)
+    shard.feed(log)
+    assert (shard.counts["episodes"], shard.counts["records"]) == (30, 30)
+    again = checkpointed(shard)
+    assert (again.start, again.source, again.next) == (20, "2025.jsonl", 50)
+    again.feed(log)
+    assert again.state == shard.state
+
+
+def test_a_fold_that_has_begun_cannot_begin_elsewhere() -> None:
+    """To begin is for a shard that has read nothing."""
+    shard = fold([turn("d")])
+    with pytest.raises(AssertionError):
+        shard.begin(5)
+
+
+def test_skipped_records_are_passed_over() -> None:
+    """They are counted as rejected and teach nothing, now and after a restart."""
+    log = turns(50)
+    shard = Shard(LINEAGE)
+    shard.skipped.update({10, 60})
+    rejected = shard.feed(log)
+    assert [(one.offset, one.reason) for one in rejected] == [(10, "killed_worker")]
+    assert (shard.counts["episodes"], shard.counts["rejected.killed_worker"]) == (49, 1)
+    more = [*log, *records([turn(f"m-{i}", START_MS + 60_000) for i in range(20)], 50)]
+    again = checkpointed(shard)
+    assert again.state.skipped == [10, 60]
+    assert [one.offset for one in again.feed(more)] == [60]
+    shard.feed(more)
+    assert again.digest() == shard.digest()
+
+
+def test_the_state_names_the_digest_of_every_bucket() -> None:
+    """Whoever reads a checkpoint can tell which buckets changed, and whether they are whole."""
+    shard = Shard(LINEAGE)
+    shard.feed(turns(50, step_ms=10 * MINUTE))
+    assert len(shard.buckets) > 2
+    assert shard.state.digests == shard.bucket_digests() == checkpointed(shard).bucket_digests()
+    before = shard.bucket_digests()
+    shard.feed(records([turn("d", shard.watermark_ms)], 50))
+    changed = {name for name, value in shard.bucket_digests().items() if before.get(name) != value}
+    assert len(changed) == 1
+
+
+def test_the_last_record_is_recognised_when_it_is_read_again() -> None:
+    """The same record passes, alone or among others; another one in its place is another log."""
+    log = turns(50)
+    shard = Shard(LINEAGE)
+    shard.feed(log)
+    once = shard.digest()
+    assert shard.feed(log[49:]) == shard.feed(log[30:]) == []
+    assert shard.digest() == once
+    for other in (records([turn("x")], 49), [log[49]._replace(timestamp=1)]):
+        with pytest.raises(DependencyError, match="made anew") as caught:
+            shard.feed(other)
+        assert caught.value.code == "log_recreated"
+
+
+def test_records_before_the_last_one_are_not_recognised() -> None:
+    """Compaction and transactions take records away: only the last one that was folded is held against the log."""
+    shard = Shard(LINEAGE)
+    shard.feed(turns(50))
+    assert shard.feed(records([turn("x")], 48)) == []
+    assert shard.next == 50

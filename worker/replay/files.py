@@ -26,6 +26,7 @@ ARCHIVES_FROM = 1 << 20
 """Partitions from here on are archives; topics do not have that many."""
 
 _BLOCK_BYTES = 1 << 20
+_PACKED_BYTES = 1 << 10  # of a zstd file at once: few, because a single byte may unpack to 32 KiB
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -41,6 +42,31 @@ class _Stream(Protocol):
     """What bytes are read from."""
 
     def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Zstd:
+    """A file of zstd frames; unlike the library's own reader it tells a file that was cut off from one that ends."""
+
+    def __init__(self, packed: _Stream) -> None:
+        self._packed = packed
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At least `size` bytes, as long as there are so many; nothing at the end."""
+        parts: list[bytes] = []
+        while sum(map(len, parts)) < size and (chunk := self._packed.read(_PACKED_BYTES)):
+            parts.append(b"".join(self._unpacked(chunk)))
+        unpacked = b"".join(parts)
+        if not unpacked and self._frame is not None:
+            raise EOFError("it ends in the middle of a compressed frame")
+        return unpacked
+
+    def _unpacked(self, chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            frame = self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(chunk)
+            chunk = frame.unused_data if frame.eof else b""
+            self._frame = None if frame.eof else frame
 
 
 class _Stamp(msgspec.Struct):
@@ -144,8 +170,7 @@ def _reading(path: Path) -> Iterator[_Stream]:
                 with gzip.open(raw) as unpacked:
                     yield unpacked
             elif magic == _ZSTD:
-                with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as unpacked:
-                    yield unpacked
+                yield _Zstd(raw)
             else:
                 yield raw
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:

@@ -69,14 +69,12 @@ async def plan_topic(settings: Settings, start: Bound, stop: Bound) -> list[Span
                 hint="check kafka.topic; alice-rl doctor says more",
             )
         firsts, ends = await _resolve(reader, start, held), await _resolve(reader, stop, held)
-    spans = [
-        Span(
-            partition,
-            min(max(first, firsts.get(partition, end if start.time_ms else first)), end),
-            min(end, ends.get(partition, end)),
-        )
-        for partition, (first, end) in held.items()
-    ]
+    spans = []
+    for partition, (held_first, held_end) in held.items():
+        asked = firsts.get(partition, held_first if start.time_ms is None else held_end)
+        first = min(max(held_first, asked), held_end)
+        # What ends before it begins is empty where it begins: a lineage may go on from there.
+        spans.append(Span(partition, first, max(first, min(held_end, ends.get(partition, held_end)))))
     return _checked(spans, start, stop)
 
 

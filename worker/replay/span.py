@@ -102,8 +102,7 @@ async def claimed(checkpoints: Checkpoints, settings: Settings, span: Span) -> H
         raise _taken(checkpoints, span.partition)
     if holding.stored_next is None:
         holding.shard.begin(span.first)
-    pass_over(span.partition, holding, settings.worker.skipped)
-    return holding
+    return await pass_over(checkpoints, span.partition, holding, settings.worker.skipped)
 
 
 async def written(checkpoints: Checkpoints, partition: int, holding: Holding) -> Holding:

@@ -200,3 +200,45 @@ def test_an_impossible_checkpoint_is_a_bug(fields: dict[str, Any]) -> None:
     } | fields
     with pytest.raises(ValueError, match="next|id"):
         ShardChange(**whole)
+
+
+async def test_a_shards_position_is_read_without_its_buckets(client: Any, store: Store) -> None:
+    """Offsets, tail and state are those of the whole shard, and the megabytes stay where they are."""
+    token = await claim(store)
+    what = change("c1", None, 10, tail="t1", extra={"state": b"{}", "other": b"x"}, buckets={"0:1": b"a"})
+    assert await save(store, token, what) is Applied.OK
+    position, whole = await store.shard_position("main", 0), await store.load_shard("main", 0)
+    assert position is not None and whole is not None
+    assert (position.next, position.low, position.watermark_ms, position.tail) == (10, 0, 10, "t1")
+    assert (position.extra, position.buckets) == ({"state": b"{}"}, {})
+    assert whole.extra["state"] == position.extra["state"]
+    assert await store.shard_position("main", 1) is None
+
+
+async def test_a_shard_without_a_state_has_a_position(store: Store) -> None:
+    """What is not there is left out."""
+    await save(store, await claim(store), change("c1", None, 10))
+    position = await store.shard_position("main", 0)
+    assert position is not None and position.extra == {}
+
+
+async def test_some_buckets_are_read(store: Store) -> None:
+    """Those that were asked for, as they are; those that are not there are left out; none asks nothing."""
+    await save(store, await claim(store), change("c1", None, 10, buckets={"0:1": bytes(range(256)), "0:2": b"b"}))
+    assert await store.load_buckets("main", 0, ["0:1", "9:9"]) == {"0:1": bytes(range(256))}
+    assert await store.load_buckets("main", 0, []) == {}
+    assert await store.load_buckets("main", 5, ["0:1"]) == {}
+
+
+async def test_the_standing_of_a_lineage(client: Any, store: Store) -> None:
+    """Which lineage is active, and the partitions that this one knows; names that begin alike are others."""
+    assert await Store(client, "nobody").standing("main") == (None, frozenset())
+    assert await store.standing("main") == ("main", frozenset())
+    for partition in (0, 11):
+        token = await claim(store, "n1", partition)
+        done = await store.checkpoint(
+            "main", partition, token=token, fingerprint=FINGERPRINT, change=change("c1", None, 5)
+        )
+        assert done is Applied.OK
+    assert await store.standing("main") == ("main", frozenset({0, 11}))
+    assert await store.standing("mai") == await store.standing("main:0") == ("main", frozenset())
