@@ -72,8 +72,11 @@ class ShardStore:
             raise ValueError(f"fingerprint {fingerprint!r} must be one word")
         key = keys.lineage_config(self._policy, lineage)
         for _ in range(_UPGRADES_TRIED):
-            with reaching(self._where):
-                await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
+            if (
+                await self.lineage_config(lineage) is None
+            ):  # a full Redis refuses even a write that would change nothing
+                with reaching(self._where):
+                    await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
             stands, change = await self.lineage_change(lineage, fingerprint, config)
             if change.relation in (Relation.SHRINKS, Relation.DIFFERS):
                 raise change.refusal(lineage, await self.replay_name(lineage, fingerprint))
@@ -126,11 +129,11 @@ class ShardStore:
         """
         meta = keys.meta(self._policy)
         keys.lineage_config(self._policy, lineage)  # a name that can be no key is refused before it is stored
-        with reaching(self._where):
-            if only_if_none:
-                await self._redis.hsetnx(meta, "active_lineage", lineage)
-            else:
-                await self._redis.hset(meta, "active_lineage", lineage)
+        active = await self.active_lineage()
+        if active is None or not only_if_none:
+            with reaching(self._where):
+                write = self._redis.hsetnx if only_if_none else self._redis.hset
+                await write(meta, "active_lineage", lineage)
         return await self.active_lineage() or lineage
 
     async def known_partitions(self, lineage: str) -> frozenset[int]:

@@ -104,8 +104,13 @@ async def _planned(settings: Settings, sources: list[Path], start: Bound, stop: 
             )
         spans = plan_files(sources, start, stop) if sources else await plan_topic(settings, start, stop)
         spans = await resume(store, name, spans, start)
-        if declare:
-            await store.declare_lineage(name, lineage.fingerprint, lineage.to_json())
+        if declare and (
+            appended := await store.declare_lineage(name, lineage.fingerprint, lineage.to_json(), extend=False)
+        ):
+            raise ConfigError(
+                f"lineage {name!r} was begun without the features {', '.join(appended)}",
+                hint="give the configuration that it was begun with, or choose another --lineage",
+            )
         return spans
 
 
