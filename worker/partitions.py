@@ -157,9 +157,10 @@ class Partitions:
 
     async def checkpoint(self) -> None:
         """Write every shard that moved, and renew the leases of those that did not."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
         await self._dead_letters.flush()
-        now = started = asyncio.get_running_loop().time()
-        renewal = self._settings.worker.lease_seconds / 3
+        now, renewal = clock(), self._settings.worker.lease_seconds / 3
         due = {
             partition: holding
             for partition, holding in self.holdings.items()
@@ -180,10 +181,9 @@ class Partitions:
         if failed:
             raise failed[0]
         if written:
-            seconds = round(asyncio.get_running_loop().time() - started, 4)
             self.counts["checkpoints"] += 1
-            logger.debug("checkpoint.written", partitions=sorted(written), seconds=seconds)
             await self._consumer.commit(written)
+            logger.debug("checkpoint.written", partitions=sorted(written), seconds=round(clock() - started, 4))
 
     async def _lose(self, partition: int, applied: Applied) -> None:
         """Let go of a shard that Redis would not take: it is loaded again, never merged."""

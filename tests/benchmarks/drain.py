@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from aiokafka import AIOKafkaConsumer
 
 from tests.benchmarks.workload import SETTINGS
 
-__all__ = ["drain"]
+__all__ = ["drain", "reading"]
 
 
-async def drain(bootstrap: str, topic: str, count: int) -> float:
-    """Records per second, from the first that arrive to the last; fetch settings as the worker's, CRC checked."""
+@asynccontextmanager
+async def reading(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of the whole topic, with fetch settings as the worker's, and the CRC checked."""
     kafka = SETTINGS.kafka
     consumer = AIOKafkaConsumer(
         topic,
@@ -31,6 +34,14 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
     )
     await consumer.start()  # without a group, it is given every partition
     try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def drain(bootstrap: str, topic: str, count: int) -> float:
+    """Records per second, from the first that arrive to the last."""
+    async with reading(bootstrap, topic) as consumer:
         gc.freeze()
         read, started = 0, 0.0
         while read < count:
@@ -40,8 +51,6 @@ async def drain(bootstrap: str, topic: str, count: int) -> float:
                 continue
             read += sum(map(len, batches.values()))
         return read / (perf_counter() - started)
-    finally:
-        await consumer.stop()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from alice_rl.snapshot.policy import Policy
 from tests.benchmarks import vw, workload
 from tests.benchmarks.timing import Contestant, Finding, Rates, interleave, rate_of
 
-__all__ = ["SLOTS_TAUGHT", "measure_growth", "measure_learning", "vw_loop", "vw_text_loop"]
+__all__ = ["SLOTS_TAUGHT", "measure_growth", "measure_learning", "restore_loop", "vw_loop", "vw_text_loop"]
 
 SLOTS_TAUGHT = ("route", "tool", "cache")
 _PARSED_TURNS = 3000  # a parsed example is some kilobytes; the loop goes over them again
@@ -55,7 +55,7 @@ def measure_learning(*, quick: bool) -> tuple[list[Finding], Rates]:
     contestants: dict[str, Contestant] = {
         "fold": rate_of(lambda: workload.fold(log, structure), len(log)),
         "decode": rate_of(lambda: [decode(record.value) for record in log], len(log)),
-        "restore": _restore(log, structure),
+        "restore": restore_loop(log, structure),
     }
     for binding in vw.BINDINGS:
         contestants[f"{binding.name}, 3 slots"] = vw_loop(binding, parsed)
@@ -82,13 +82,15 @@ def measure_learning(*, quick: bool) -> tuple[list[Finding], Rates]:
     ], rates
 
 
-def _restore(log: list[Any], structure: Any) -> Contestant:
+def restore_loop(log: list[Any], structure: Any) -> Contestant:
+    """A restart at the end of a log: its shard out of the checkpoint's bytes, and the join window read again."""
     shard = workload.fold(log, structure)
     buckets = {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}
-    window = log[shard.state.low.offset :]
+    state = shard.state
+    window = log[state.low.offset :]
 
     def restore() -> None:
-        restored = Shard.restore(structure, shard.state, buckets)
+        restored = Shard.restore(structure, state, buckets)
         for at in range(0, len(window), workload.RECORDS_PER_FETCH):
             restored.feed(window[at : at + workload.RECORDS_PER_FETCH])
 

@@ -27,6 +27,8 @@ JSON_KEYS = (
     "decide_all_vs_vw_predict",
     "decide_route_vs_mabwiser",
     "worker_rss_mb",
+    "restore_vs_live",
+    "checkpoint_share_of_loop",
 )
 _TEMPLATE = Path(__file__).with_name("page.md")
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -102,6 +104,8 @@ def _markdown(section: str, rows: Sequence[Finding]) -> str:
 
 
 def _value(row: Finding) -> str:
+    if row.percent and isinstance(row.value, Ratio):
+        return f"{row.value.times(100)} %"
     return str(row.value) if isinstance(row.value, Ratio) else f"{row.value:.0f}"
 
 

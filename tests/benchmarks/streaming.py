@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from tests.benchmarks import backlog, vw, workload
-from tests.benchmarks.learning import vw_loop, vw_text_loop
+from tests.benchmarks.learning import restore_loop, vw_loop, vw_text_loop
 from tests.benchmarks.timing import Contestant, Finding, Rates, Ratio
 from tests.benchmarks.worker_run import WorkerRun, run_worker
 from tests.services import KafkaBroker, RedisServer, unique_name
@@ -23,6 +23,7 @@ __all__ = ["VARIANTS", "measure_streaming"]
 
 _ROOT = Path(__file__).parents[2]
 _PARSED_TURNS = 3000
+_RESTORED_TURNS = 40_000  # of one partition: two join windows, which a restart re-reads, are half of it
 _VW_ROUNDS = 20  # over the parsed turns: a slice of about a second
 
 
@@ -69,13 +70,21 @@ class _Services:
 
     def getmany(self, topic: str, records: int) -> float:
         """Records per second of reading alone."""
-        command = [sys.executable, "-m", "tests.benchmarks.drain", self._kafka.bootstrap, topic, str(records)]
+        return self._apart("drain", topic, str(records))
+
+    def reread(self, topic: str) -> float:
+        """Records per second of restoring what the last worker has left."""
+        return self._apart("reread", topic, self._server.url)
+
+    def _apart(self, module: str, topic: str, argument: str) -> float:
+        """The number that a process of its own prints."""
+        command = [sys.executable, "-m", f"tests.benchmarks.{module}", self._kafka.bootstrap, topic, argument]
         done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=True)
         return float(done.stdout)
 
 
 def measure_streaming(*, quick: bool) -> tuple[list[Finding], Rates]:
-    """The worker beside its peers, round by round; VW runs before and after it, and the mean of the two counts."""
+    """The worker beside its peers, round by round; loops run before and after it, and the mean of the two counts."""
     loops = _vw_loops(list(islice(workload.turns(), _PARSED_TURNS)))
     variants = [VARIANTS[0]._replace(turns=350_000, rounds=2)] if quick else VARIANTS
     findings: list[Finding] = []
@@ -85,13 +94,14 @@ def measure_streaming(*, quick: bool) -> tuple[list[Finding], Rates]:
     prefix = "alice-rl-bench-"
     with KafkaBroker() as kafka, RedisServer() as redis, tempfile.TemporaryDirectory(prefix=prefix) as folder:
         for variant in variants:
-            rates, seen = _rounds(_Services(kafka, redis, Path(folder)), variant, loops)
+            services = _Services(kafka, redis, Path(folder))
+            rates, seen = _rounds(services, variant, loops | {"restore": _restore(variant)})
             findings += _findings(variant, rates, headline=variant is variants[0])
             runs += seen
             if variant is variants[0]:
                 headline = rates
     gc.unfreeze()
-    return [*findings, *_process(runs)], headline
+    return [*findings, *_process(runs), *_checkpoints(runs)], headline
 
 
 def _vw_loops(turns: list[workload.Turn]) -> dict[str, Contestant]:
@@ -107,8 +117,14 @@ def _vw_loops(turns: list[workload.Turn]) -> dict[str, Contestant]:
     }
 
 
+def _restore(variant: Variant) -> Contestant:
+    """A restart of one partition in this process, whose log lies as the variant's does."""
+    turns, log = workload.partition_log(_RESTORED_TURNS)
+    return restore_loop(workload.records(workload.split(turns)) if variant.split else log, workload.lineage())
+
+
 def _rounds(services: _Services, variant: Variant, loops: dict[str, Contestant]) -> tuple[Rates, list[WorkerRun]]:
-    rates, runs = Rates(["worker", "getmany", *loops]), []
+    rates, runs = Rates(["worker", "getmany", "reread", *loops]), []
     topic = services.prepare(variant)
     services.getmany(topic, variant.records)  # warms the broker up
     for _ in range(variant.rounds):
@@ -116,6 +132,7 @@ def _rounds(services: _Services, variant: Variant, loops: dict[str, Contestant])
         rates.by_name["getmany"].append(services.getmany(topic, variant.records))
         runs.append(services.worker(topic, variant.records))
         rates.by_name["worker"].append(runs[-1].rate)
+        rates.by_name["reread"].append(services.reread(topic))
         after = [loop() for loop in loops.values()]
         for name, *pair in zip(loops, before, after, strict=True):
             rates.by_name[name].append(fmean(pair))
@@ -131,11 +148,14 @@ def _findings(variant: Variant, rates: Rates, *, headline: bool) -> list[Finding
         ("turns / VW learn, the route alone, parsed before", turns_beside("VW, route")),
         ("turns / VW parse + learn from text, the same decisions", turns_beside("VW, text")),
         ("records / getmany of the same topic", rates.ratio("worker", "getmany")),
+        ("records re-read by a restore, from bytes / records", rates.ratio("restore", "worker")),
+        ("records re-read by a restore, out of Kafka and Redis / records", rates.ratio("reread", "worker")),
     ]
     findings = [Finding(variant.section, name, ratio) for name, ratio in rows]
     if headline:
         findings[0] = findings[0]._replace(target=">= 1.0", key="end_to_end_vs_vw_learn")
         findings[3] = findings[3]._replace(target=">= 0.3", key="end_to_end_vs_getmany")
+        findings[4] = findings[4]._replace(target=">= 5", key="restore_vs_live")
     return findings
 
 
@@ -145,4 +165,14 @@ def _process(runs: list[WorkerRun]) -> list[Finding]:
         Finding(section, "resident memory, the most that was seen, MB", rss, "< 250", "worker_rss_mb"),
         Finding(section, "resident memory, the system's high-water mark, MB", max(run.hwm_mb for run in runs)),
         Finding(section, "cores kept busy", Ratio.of([run.cores for run in runs])),
+    ]
+
+
+def _checkpoints(runs: list[WorkerRun]) -> list[Finding]:
+    section = f"Checkpoints of {workload.PARTITIONS} partitions, each second, at that load"
+    share = Ratio.of([run.checkpoint_share for run in runs])
+    took = Ratio.of([1000 * run.checkpoint_seconds for run in runs])
+    return [
+        Finding(section, "share of the loop's time", share, "<= 2 %", key="checkpoint_share_of_loop", percent=True),
+        Finding(section, "one checkpoint of all of them, milliseconds", took),
     ]

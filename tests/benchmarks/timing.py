@@ -33,13 +33,17 @@ class Ratio(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One line of the report. `key` is its name in the JSON, for the numbers that have a place there."""
+    """One line of the report.
+
+    `key` is its name in the JSON, for the numbers that have a place there; `percent` shows a share as such.
+    """
 
     section: str
     name: str
     value: Ratio | float
     target: str = ""
     key: str = ""
+    percent: bool = False
 
     @property
     def number(self) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -38,13 +41,16 @@ class WorkerRun(NamedTuple):
     """What one run has shown.
 
     `rate`: records per second between checkpoints. `cores`: how many of them it kept busy. `rss_mb`, `hwm_mb`: the most
-    resident memory that was seen from outside, and the system's own high-water mark.
+    resident memory that was seen from outside, and the system's own high-water mark. `checkpoint_seconds`: what a
+    checkpoint of all partitions took, on average. `checkpoint_share`: of the time between checkpoints' ends.
     """
 
     rate: float
     cores: float
     rss_mb: float
     hwm_mb: float
+    checkpoint_seconds: float
+    checkpoint_share: float
 
 
 def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: Path) -> WorkerRun:
@@ -70,7 +76,7 @@ def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: P
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
-    return _summary(sights, rss, hwm)
+    return _summary(sights, rss, hwm, (folder / "worker.log").read_bytes())
 
 
 def _config(bootstrap: str, topic: str, redis_url: str) -> str:
@@ -87,6 +93,7 @@ def _config(bootstrap: str, topic: str, redis_url: str) -> str:
         arms = [{tools}]
         [log]
         format = "json"
+        level = "debug"  # a line per checkpoint, with its time
     """
 
 
@@ -109,14 +116,23 @@ def _watch(process: subprocess.Popen[bytes], client: redis.Redis, count: int) ->
     return sights, rss
 
 
-def _summary(sights: list[_Sight], rss: float, hwm: float) -> WorkerRun:
+def _summary(sights: list[_Sight], rss: float, hwm: float, log: bytes) -> WorkerRun:
     """From the first checkpoint to the last before the end, for the last one comes after a pause of its own."""
     ends = [a for a, b in pairwise(sights) if b.at - a.at > _BURST_SECONDS]
     if len(ends) < 2:
         raise DependencyError("the backlog was learned within two checkpoints: it is too short to tell a rate")
     first, last = ends[0], ends[-1]
     records, seconds = last.records - first.records, last.at - first.at
-    return WorkerRun(records / seconds, (last.cpu_seconds - first.cpu_seconds) / seconds, rss, hwm)
+    cores = (last.cpu_seconds - first.cpu_seconds) / seconds
+    return WorkerRun(records / seconds, cores, rss, hwm, *_checkpoints(log, len(ends)))
+
+
+def _checkpoints(log: bytes, count: int) -> tuple[float, float]:
+    """Mean seconds of the checkpoints after the first, out of the worker's own log, and their share of the time."""
+    lines = [json.loads(line) for line in log.splitlines() if b'"checkpoint.written"' in line][:count]
+    took = [line["seconds"] for line in lines[1:]]
+    began, ended = (datetime.fromisoformat(lines[at]["timestamp"]) for at in (0, -1))
+    return fmean(took), sum(took) / (ended - began).total_seconds()
 
 
 def _cpu_seconds(pid: int) -> float:

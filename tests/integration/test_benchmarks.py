@@ -32,6 +32,8 @@ def test_ends_with_one_json_object() -> None:
         "decide_all_vs_vw_predict",
         "decide_route_vs_mabwiser",
         "worker_rss_mb",
+        "restore_vs_live",
+        "checkpoint_share_of_loop",
     }
     measured = {name for name, number in numbers.items() if number is not None}
     assert measured == {"decide_route_vs_vw_predict", "decide_all_vs_vw_predict", "decide_route_vs_mabwiser"}

@@ -94,14 +94,14 @@ def cut_points(data: st.DataObject) -> list[int]:
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_batches_may_be_cut_anywhere(log: list[LogRecord], data: st.DataObject) -> None:
     """Where a log is cut into batches changes not a byte of the checkpoint: neither sums nor counts nor marks."""
     assert checkpoint(fold(log, cut_points(data))) == checkpoint(fold(log, []))
 
 
 @given(logs(), st.data(), st.sampled_from((0, 2, REJECTED_MAX)))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 def test_restarts_may_happen_anywhere(log: list[LogRecord], data: st.DataObject, listed_max: int) -> None:
     """Restarts change not a byte of any checkpoint, be the rejected records listed in it or too many for that."""
     with patch("alice_rl.shard_state.REJECTED_MAX", listed_max):
@@ -120,7 +120,7 @@ def test_restarts_may_happen_anywhere(log: list[LogRecord], data: st.DataObject,
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_a_batch_may_span_the_rebuilding(log: list[LogRecord], data: st.DataObject) -> None:
     """What is read again may come in one batch with what is new, and the new alone is rejected and counted."""
     position = data.draw(st.integers(0, END))

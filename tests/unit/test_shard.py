@@ -11,10 +11,11 @@ import pytest
 
 from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.errors import DependencyError
-from alice_rl.events import Context
+from alice_rl.events import Context, Event, EventDecoder, decode
 from alice_rl.features import Featuriser, query_class
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.shard import Shard
+from alice_rl.shard_state import REJECTED_MAX, RejectedOffsets, ShardState
 from alice_rl.sums import Sums
 from tests.logs import LINEAGE, START_MS, TOOLS, decision, outcome, records, turn, turns
 
@@ -26,6 +27,13 @@ def fold(values: Sequence[dict[str, Any] | bytes | None], lineage: Lineage = LIN
     shard = Shard(lineage)
     shard.feed(records(values))
     return shard
+
+
+def restored(shard: Shard, **changes: Any) -> Shard:
+    """The shard as its checkpoint gives it back, its joiner not rebuilt yet; `changes` are to the state."""
+    written = msgspec.to_builtins(shard.state) | changes
+    state = msgspec.json.decode(msgspec.json.encode(written), type=ShardState)
+    return Shard.restore(shard.lineage, state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
 
 
 def total(shard: Shard) -> Sums:
@@ -201,14 +209,9 @@ def test_another_log_is_refused() -> None:
     """A checkpoint goes on with the log it was made from, and no other."""
     shard = Shard(LINEAGE)
     shard.feed(turns(50, seed=1))
-    restored = Shard.restore(LINEAGE, shard.state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
+    again = restored(shard)
     with pytest.raises(DependencyError, match="made anew"):
-        restored.feed(turns(80, seed=2))
-
-
-def checkpointed(shard: Shard) -> Shard:
-    """The shard as its checkpoint gives it back."""
-    return Shard.restore(shard.lineage, shard.state, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
+        again.feed(turns(80, seed=2))
 
 
 def test_a_fold_may_begin_anywhere() -> None:
@@ -219,7 +222,7 @@ def test_a_fold_may_begin_anywhere() -> None:
     assert (shard.start, shard.next, shard.position, shard.state.low.offset) == (20, 20, 20, 20)
     shard.feed(log)
     assert (shard.counts["episodes"], shard.counts["records"]) == (30, 30)
-    again = checkpointed(shard)
+    again = restored(shard)
     assert (again.start, again.source, again.next) == (20, "2025.jsonl", 50)
     again.feed(log)
     assert again.state == shard.state
@@ -241,7 +244,7 @@ def test_skipped_records_are_passed_over() -> None:
     assert [(one.offset, one.reason) for one in rejected] == [(10, "killed_worker")]
     assert (shard.counts["episodes"], shard.counts["rejected.killed_worker"]) == (49, 1)
     more = [*log, *records([turn(f"m-{i}", START_MS + 60_000) for i in range(20)], 50)]
-    again = checkpointed(shard)
+    again = restored(shard)
     assert again.state.skipped == [10, 60]
     assert [one.offset for one in again.feed(more)] == [60]
     shard.feed(more)
@@ -253,7 +256,7 @@ def test_the_state_names_the_digest_of_every_bucket() -> None:
     shard = Shard(LINEAGE)
     shard.feed(turns(50, step_ms=10 * MINUTE))
     assert len(shard.buckets) > 2
-    assert shard.state.digests == shard.bucket_digests() == checkpointed(shard).bucket_digests()
+    assert shard.state.digests == shard.bucket_digests() == restored(shard).bucket_digests()
     before = shard.bucket_digests()
     shard.feed(records([turn("d", shard.watermark_ms)], 50))
     changed = {name for name, value in shard.bucket_digests().items() if before.get(name) != value}
@@ -280,3 +283,62 @@ def test_records_before_the_last_one_are_not_recognised() -> None:
     shard.feed(turns(50))
     assert shard.feed(records([turn("x")], 48)) == []
     assert shard.next == 50
+
+
+def test_halves_open_across_a_restart_are_joined() -> None:
+    """A decision and an outcome that each waited for the other half when the worker died both make an episode."""
+    log = records([decision("a"), outcome("b"), turn("c"), outcome("a"), decision("b")])
+    before = Shard(LINEAGE)
+    before.feed(log[:3])
+    after = restored(before)
+    after.feed(log)
+    assert learned(after) == 3
+    assert after.digest() == fold([decision("a"), outcome("b"), turn("c"), outcome("a"), decision("b")]).digest()
+
+
+def test_a_decision_missing_its_outcome_is_scored_after_a_restart() -> None:
+    """The configured outcome is given to a decision that a restart has only looked at, too."""
+    lineage = Lineage(arms=LINEAGE.arms, join=JoinSettings(missing_outcome=MissingOutcome(latency_ms=250.0)))
+    later = [turn(f"t-{i}", START_MS + i * MINUTE) for i in range(1, 12)]
+    log = records([decision("d"), *later])
+    before = Shard(lineage)
+    before.feed(log[:5])
+    after = restored(before)
+    after.feed(log)
+    assert (learned(after), after.counts["missing"]) == (12, 1)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_was_rejected_stays_so_when_it_is_read_again(listed: bool) -> None:
+    """A refused decision takes no outcome after a restart, whether or not the checkpoint lists what was refused."""
+    log = [decision("d", route={"arm": "micro", "available": ["micro"]}), turn("t"), outcome("d")]
+    before = fold(log[:2])
+    assert before.state.rejected == [0]
+    after = restored(before) if listed else restored(before, rejected=None)
+    assert after.feed(records(log)) == []
+    assert learned(after) == 1
+    assert after.state == fold(log).state
+
+
+def test_rejected_offsets_are_listed_up_to_a_bound() -> None:
+    """Too many to list are not known, until the window has moved past enough of them."""
+    rejected = RejectedOffsets()
+    rejected.add(range(2 * REJECTED_MAX))
+    assert rejected.since(0) is None
+    assert rejected.since(REJECTED_MAX - 1) is None
+    assert rejected.since(REJECTED_MAX) == list(range(REJECTED_MAX, 2 * REJECTED_MAX))
+
+
+def test_what_is_read_again_is_not_read_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilding decodes but the halves that are still open."""
+    log = [turn("a"), decision("b"), outcome("b"), decision("c"), outcome("x")]
+    before, read = fold(log), list[bytes | None]()
+
+    def counted(value: bytes | None, by: EventDecoder) -> Event:
+        read.append(value)
+        return decode(value, by)
+
+    monkeypatch.setattr("alice_rl.intake.decode", counted)
+    new = [*log, turn("new")]
+    restored(before).feed(records(new))
+    assert read == [record.value for record in records(new)[3:]]
