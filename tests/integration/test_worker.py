@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from alice_rl.errors import ConfigError, DependencyError
 from alice_rl.kafka import KafkaSettings
@@ -17,6 +18,7 @@ from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.store import Store
 from tests.integration.conftest import MakeSettings
 from tests.logs import records, turn, turns
+from tests.services import KafkaBroker
 from tests.streams import eventually, folded, produce, running, shard_digests, unbroken_digests
 from worker.service import Worker
 from worker.settings import SnapshotSettings, WorkerSettings
@@ -157,3 +159,22 @@ async def test_a_missing_dead_letter_topic_holds_nothing_up(make_settings: MakeS
     async with running(msgspec.structs.replace(settings, kafka=kafka)) as worker:
         await eventually(lambda: folded(worker) == 40)
         assert worker.holdings[0].shard.counts["rejected"] == 20
+
+
+async def test_goes_on_although_retention_took_all_that_it_has_read(
+    make_settings: MakeSettings, real_kafka: KafkaBroker
+) -> None:
+    """On a quiet topic the last record is gone before the next one comes: a client that is made anew misses nothing."""
+    settings = make_settings(partitions=1)
+    await produce(settings.kafka, turns(50))
+    async with running(settings) as worker:
+        await eventually(lambda: folded(worker) == 50)
+        admin = AIOKafkaAdminClient(bootstrap_servers=real_kafka.bootstrap)
+        await admin.start()
+        await admin.delete_records({TopicPartition(settings.kafka.topic, 0): RecordsToDelete(before_offset=50)})
+        await admin.close()
+        epoch = worker._consumer.epoch
+        worker._watchdog.renewal_due = True
+        await eventually(lambda: worker._consumer.epoch > epoch and worker._partitions.settled)
+        await produce(settings.kafka, turns(10, seed=2))
+        await eventually(lambda: folded(worker) == 60)
