@@ -171,7 +171,9 @@ class Worker:
             try:
                 if self._watchdog.renewal_due:
                     await self._consumer.renew()
-                    self._watchdog.renewal_due = False  # not before: a client that could not be made anew is a stopped one
+                    self._watchdog.renewal_due = (
+                        False  # not before: a client that could not be made anew is a stopped one
+                    )
                 if not self._partitions.settled:
                     await self._partitions.checkpoint()  # whoever is given our partitions should go on from here
                     await self._partitions.settle()

@@ -128,7 +128,9 @@ class Broker:
         if self.rng.random() < 0.5:
             self.rng.shuffle(members)
         dealt = {id(member): frozenset(shares[i :: len(members)]) for i, member in enumerate(members)}
-        self._trace.note("sim.dealt", generation=generation, to=[(m.process.name, sorted(dealt[id(m)])) for m in members])
+        self._trace.note(
+            "sim.dealt", generation=generation, to=[(m.process.name, sorted(dealt[id(m)])) for m in members]
+        )
         for member in members:
             hears = self.rng.uniform(0.0, _HEARTBEAT_SECONDS)
             self.later(hears, member.process.tell, member.revoke)
@@ -282,10 +284,11 @@ class Client:
                 if positions[partition] is None:
                     self._unknown.add(partition)
 
-    def _held(self, partition: TopicPartition) -> int | None:
+    def _held(self, partition: Any) -> int | None:
         if partition.partition not in self._positions:
             raise IllegalStateError(f"{partition} is not assigned")
-        return self._positions[partition.partition]
+        position: int | None = self._positions[partition.partition]
+        return position
 
     async def _ask(self, error: str) -> None:
         await self._travel()
