@@ -95,7 +95,7 @@ class Publisher:
             await self._publish(head, taught, offsets)
 
     def _lost(self, head: Head) -> bool:
-        """Whether the head stands behind what was published: a failover lost it, and nothing more may ever be learned."""
+        """Whether the head stands behind what was published: a failover lost it, and nothing new may come."""
         if self._refused == (head.run_id, head.seq) or head.lineage not in ("", self._settings.policy.lineage):
             return False
         return any(head.offsets.get(partition, -1) < offset for partition, offset in self._offsets.items())

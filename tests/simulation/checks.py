@@ -20,13 +20,9 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.wire import Server
 from worker.checkpoint import damaged
 
-__all__ = ["LINEAGE_NAME", "POLICY", "Checks", "Violation"]
+__all__ = ["LINEAGE_NAME", "POLICY", "Checks"]
 
 POLICY, LINEAGE_NAME = "alice", "main"
-
-
-class Violation(AssertionError):
-    """Something that must never be."""
 
 
 class Checks:
@@ -89,7 +85,7 @@ class Checks:
             if stored is None or int(stored) != self._oracle(partition).end:
                 left.append(f"partition {partition} stands at {stored!r}, not at {self._oracle(partition).end}")
         ends = {partition: self._oracle(partition).end for partition in range(len(self._broker.logs))}
-        published = decode_offsets(self._server.direct.hget(keys.head(POLICY), "offsets") or b"")
+        published = decode_offsets(self._server.direct.hget(keys.head(POLICY), "offsets") or "")
         if published != ends and self._episodes():
             left.append(f"published are {published}, learned {ends}")
         return left

@@ -10,17 +10,18 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["PROCESS", "Process", "Stuck", "VirtualLoop", "outside"]
+__all__ = ["PROCESS", "Process", "StuckError", "VirtualLoop", "outside"]
 
+_H = TypeVar("_H", bound=asyncio.Handle)
 _RESOLUTION_SECONDS = 1e-6  # timers so close to each other are due together
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 """The simulated process that the running code belongs to; None for the world around them."""
 
 
-class Stuck(Exception):
+class StuckError(Exception):
     """Nobody is ready, and nobody waits for a time: the world would stand still for ever."""
 
 
@@ -38,7 +39,7 @@ class _Timeless(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise Stuck
+            raise StuckError
         self.now += max(timeout, 0.0)
         return []
 
@@ -79,23 +80,35 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._timeless.now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         return self._gated(super().call_soon, callback, args, context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         def schedule(gate: Any, *rest: Any, context: Context) -> asyncio.TimerHandle:
             return super(VirtualLoop, self).call_at(when, gate, *rest, context=context)
 
         return self._gated(schedule, callback, args, context)
 
-    def _gated(self, schedule: Any, callback: Any, args: tuple[Any, ...], context: Context | None) -> Any:
+    def _gated(
+        self,
+        schedule: Callable[..., _H],
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context | None,
+    ) -> _H:
+        """Schedule a callback behind the gate of its process, when it has one."""
         context = copy_context() if context is None else context
         process = context.get(PROCESS)
         if process is None or isinstance(callback, _Gate):
             return schedule(callback, *args, context=context)
         gate = _Gate(process, callback, args)
-        gate.context, gate.handle = context, schedule(gate, context=context)
-        return gate.handle
+        handle = schedule(gate, context=context)
+        gate.context, gate.handle = context, handle
+        return handle
 
     def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.complaints.append(f"{context.get('message')} {context.get('exception')!r}")
@@ -134,14 +147,14 @@ class Process:
         self.stopped, self.silent_since = True, self._loop.time()
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """SIGCONT; to a process that runs, it is nothing."""
         self.stopped, self.silent_since = False, None
         held, self.held = self.held, []
         for gate in held:
             self._loop.call_soon(gate, context=gate.context)
 
     def kill(self) -> None:
-        """SIGKILL: nothing outside hears of it any more. What its tasks do while they unwind is cut off by `outside`."""
+        """SIGKILL: nothing outside hears of it any more; whatever its tasks do to unwind ends at `outside`."""
         self.dead = True
         if self.stopped:
             self.go_on()

@@ -140,7 +140,7 @@ class Faults:
 
     def _pause(self) -> None:
         if process := self._somebody():
-            self._for_a_while(process.stop, lambda: process.stopped and process.go_on(), 6.0)
+            self._for_a_while(process.stop, process.go_on, 6.0)
 
     def _partition_added(self) -> None:
         if len(self._broker.logs) < self._plan.partitions + 2:

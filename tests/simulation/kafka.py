@@ -230,7 +230,8 @@ class Client:
 
     def last_stable_offset(self, partition: TopicPartition) -> int | None:
         self._held(partition)
-        return self._broker.ends[partition.partition]
+        end: int = self._broker.ends[partition.partition]
+        return end
 
     def highwater(self, partition: TopicPartition) -> int | None:
         return self.last_stable_offset(partition)
@@ -284,10 +285,11 @@ class Client:
                 if positions[partition] is None:
                     self._unknown.add(partition)
 
-    def _held(self, partition: TopicPartition) -> int | None:
+    def _held(self, partition: Any) -> int | None:
         if partition.partition not in self._positions:
             raise IllegalStateError(f"{partition} is not assigned")
-        return self._positions[partition.partition]
+        position: int | None = self._positions[partition.partition]
+        return position
 
     async def _ask(self, error: str) -> None:
         await self._travel()

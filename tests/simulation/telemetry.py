@@ -48,7 +48,7 @@ def telemetry(rng: random.Random, partition: int, events: int, seconds: float, *
 def _values(rng: random.Random, partition: int, events: int) -> Iterator[dict[str, Any] | bytes | None]:
     """Turns whole and in halves, in either order, repeated, late, without their other half; and garbage."""
     now = START_MS + rng.randrange(60_000)
-    waiting: list[tuple[int, dict[str, Any]]] = []  # (after how many more events, the event)
+    waiting: list[tuple[int, Any]] = []  # (after how many more events, the event)
     for i in range(events):
         step = rng.choice((rng.randrange(900), rng.randrange(900), rng.randrange(4_000), -rng.randrange(15_000)))
         ts_ms = now + step
@@ -58,10 +58,9 @@ def _values(rng: random.Random, partition: int, events: int) -> Iterator[dict[st
         name = f"{partition}-{rng.randrange(i + 1) if rng.random() < 0.1 else i}"
         made = _events(rng, name, _YEAR_2099_MS if rng.random() < 0.01 else ts_ms)
         yield made[0]
-        for other in made[1:]:
-            waiting.append((rng.choice((0, 0, 1, 3, 20)), other))
-        if made and rng.random() < 0.05:
-            waiting.append((rng.randrange(30), made[-1] if isinstance(made[-1], dict) else {}))
+        waiting += [(rng.choice((0, 0, 1, 3, 20)), other) for other in made[1:]]
+        if rng.random() < 0.05:
+            waiting.append((rng.randrange(30), made[-1]))  # said twice
         yield from [event for due, event in waiting if due <= 0]
         waiting = [(due - 1, event) for due, event in waiting if due > 0]
 

@@ -52,7 +52,7 @@ class Server:
         self.trace = trace
         self._names = {hashlib.sha1(scripts.source(name).encode()).hexdigest(): name for name in scripts.NAMES}
         self._server = fakeredis.FakeServer()
-        self.direct = fakeredis.FakeRedis(server=self._server)
+        self.direct: Any = fakeredis.FakeRedis(server=self._server)
 
     def carry_out(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The reply to a command, now; what Redis answers with an error is raised."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from unittest import mock
 
-from alice_rl import intake
+from alice_rl import events, intake
 from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.errors import AliceError, DependencyError
 from alice_rl.feature_spec import FeatureSettings
@@ -24,7 +24,7 @@ from alice_rl.snapshot import readiness
 from alice_rl.snapshot.store import Retention, Store
 from tests.logs import START_MS, TOOLS
 from tests.simulation.checks import POLICY, Checks
-from tests.simulation.clock import PROCESS, Process, Stuck, VirtualLoop
+from tests.simulation.clock import PROCESS, Process, StuckError, VirtualLoop
 from tests.simulation.faults import Faults
 from tests.simulation.kafka import Broker, Client
 from tests.simulation.plan import Plan
@@ -105,7 +105,7 @@ def run_world(seed: int, *, faults: frozenset[str] | None = None, printed: bool 
     try:
         with _replaced(loop, plan, trace, world.broker):
             loop.run_until_complete(world.run())
-    except Stuck:
+    except StuckError:
         world.checks.violations.append("the world stood still")
     finally:
         world.bury(loop)
@@ -117,7 +117,7 @@ def run_world(seed: int, *, faults: frozenset[str] | None = None, printed: bool 
 def _replaced(loop: VirtualLoop, plan: Plan, trace: Trace, broker: Broker) -> Iterator[None]:
     """Everything that a process gets from outside comes from the world."""
     chance, logger = plan.rng("uuid"), TracingLogger(trace)
-    decode = intake.decode
+    decode = events.decode
 
     def decode_or_die(value: bytes | None, by: Any) -> Any:
         process = PROCESS.get()

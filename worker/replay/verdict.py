@@ -124,6 +124,7 @@ async def _verify_partition(
     async for records in records_of(settings, Span(partition, first, state.next, path), first):
         again.feed(records)
         progress(again.shard.position - first)
+    progress(state.next - first)
     changed = set(damaged(record.buckets, state))
     folded = again.shard.bucket_digests()
     parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}

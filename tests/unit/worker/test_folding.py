@@ -23,12 +23,17 @@ from worker.suspicion import Suspicion
 OWNER = keys.owner("alice", "main", 0)
 
 
+async def fed(checkpoints: Any, partition: int, holding: Holding, log: Sequence[Record]) -> list[Rejected]:
+    """Feed it to the end; all that was rejected."""
+    return [one async for step in feed(checkpoints, partition, holding, log) for one in step]
+
+
 async def test_without_suspicion_no_word_is_left(client: Any, store: Store, settings: Settings) -> None:
     """A fold that nobody suspects costs no round trip, and returns what was rejected."""
     checkpoints = makes_checkpoints(store, settings)
     holding = await held(checkpoints)
     before = await client.hgetall(OWNER)
-    rejected = await feed(checkpoints, 0, holding, records([turn("a"), b"garbage", turn("b")]))
+    rejected = await fed(checkpoints, 0, holding, records([turn("a"), b"garbage", turn("b")]))
     assert [one.offset for one in rejected] == [1]
     assert holding.shard.next == 3
     assert await client.hgetall(OWNER) == before
@@ -58,7 +63,7 @@ async def test_word_of_a_step_is_left_before_it_is_taken(store: Store, settings:
         stand_in: Any = Told(deadly)
         careful = holding._replace(shard=stand_in, suspicion=Suspicion(4, 6, 1))
         with nullcontext() if deadly == 99 else pytest.raises(SystemExit):
-            await feed(stand_in, 3, careful, turns(8))
+            await fed(stand_in, 3, careful, turns(8))
     died = [(3, (0, 4)), 4, (3, (4, 5)), 1, (3, (5, 6))]
     assert told == [*died, *died, 1, (3, (6, 8)), 2, (3, None)]
 
@@ -69,7 +74,7 @@ async def test_redis_has_the_word(client: Any, store: Store, settings: Settings)
     holding = (await held(checkpoints))._replace(suspicion=Suspicion())
     await checkpoints.suspect(0, holding, (4, 9))
     assert await client.hget(OWNER, "suspect") == b"4:9"
-    await feed(checkpoints, 0, holding, turns(3))
+    await fed(checkpoints, 0, holding, turns(3))
     assert await client.hget(OWNER, "suspect") == b""
 
 
@@ -79,7 +84,7 @@ async def test_records_of_all_steps_are_folded(store: Store, settings: Settings)
     checkpoints = makes_checkpoints(store, settings)
     plain, careful = await held(checkpoints), (await held(checkpoints, 1))._replace(suspicion=Suspicion(1, 4, 1))
     plain.shard.feed(log)
-    rejected = await feed(checkpoints, 1, careful, log)
+    rejected = await fed(checkpoints, 1, careful, log)
     assert [one.offset for one in rejected] == [1, 3]
     assert careful.shard.digest() == plain.shard.digest()
 

@@ -87,7 +87,7 @@ def verified(
     store = SimpleNamespace(load_shard=load_shard, close=close)
     monkeypatch.setattr(worker.replay.verdict, "Store", SimpleNamespace(from_settings=lambda *_: store))
     done: list[int] = []
-    verdict = verify_partition(settings, 7, str(archive), as_of, done.append)
+    verdict = verify_partition(settings, 7, str(archive), as_of, None, done.append)
     assert done == sorted(done) and done[-1] == verdict.next - verdict.start
     return verdict
 
