@@ -27,8 +27,14 @@ def low_after(passed: list[tuple[int, float]]) -> Mark:
     """The oldest place that is kept after having come by some offsets, at so many seconds."""
     made = marks()
     for offset, seconds in passed:
-        made.pass_by(offset, clock(seconds))
+        come_by(made, offset, seconds)
     return made.low
+
+
+def come_by(made: Marks, offset: int, seconds: float) -> None:
+    """What the fold does at the first offset of a block."""
+    made.pass_by(offset, clock(seconds))
+    made.forget(offset, clock(seconds))
 
 
 def test_reading_begins_at_the_first_mark() -> None:
@@ -59,7 +65,7 @@ def test_a_mark_is_made_now_and_then() -> None:
     """Not at every offset: how many are kept is bounded by what a window is divided into."""
     made = marks()
     for offset in range(1, 200_000):
-        made.pass_by(offset, clock(0))
+        come_by(made, offset, 0)
     assert 128 <= len(made._marks) <= 130
 
 
