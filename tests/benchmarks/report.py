@@ -28,6 +28,7 @@ JSON_KEYS = (
     "decide_route_vs_mabwiser",
     "worker_rss_mb",
     "restore_vs_live",
+    "replay_vs_live",
     "checkpoint_share_of_loop",
 )
 _TEMPLATE = Path(__file__).with_name("page.md")

@@ -7,7 +7,7 @@ import gc
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from tests.benchmarks import backlog, vw, workload
 from tests.benchmarks.learning import restore_loop, vw_loop, vw_text_loop
-from tests.benchmarks.timing import Contestant, Finding, Rates, Ratio
+from tests.benchmarks.replaying import replay_rate, write_archives
+from tests.benchmarks.timing import Contestant, Finding, Rates, Ratio, rate_of
 from tests.benchmarks.worker_run import WorkerRun, run_worker
 from tests.services import KafkaBroker, RedisServer, unique_name
 
@@ -76,6 +77,14 @@ class _Services:
         """Records per second of restoring what the last worker has left."""
         return self._apart("reread", topic, self._server.url)
 
+    def archives(self, variant: Variant) -> list[Path]:
+        """The variant's turns as files."""
+        return write_archives(self._folder, islice(workload.turns(), variant.turns))
+
+    def replay(self, topic: str, sources: Sequence[Path] = (), jobs: int | None = None) -> float:
+        """Records per second of learning all of it again under another lineage."""
+        return replay_rate(self._kafka.bootstrap, topic, self._server.url, self._folder, sources, jobs)
+
     def _apart(self, module: str, topic: str, argument: str) -> float:
         """The number that a process of its own prints."""
         command = [sys.executable, "-m", f"tests.benchmarks.{module}", self._kafka.bootstrap, topic, argument]
@@ -100,8 +109,9 @@ def measure_streaming(*, quick: bool) -> tuple[list[Finding], Rates]:
             runs += seen
             if variant is variants[0]:
                 headline = rates
+                replays = _replays(services, variant)
     gc.unfreeze()
-    return [*findings, *_process(runs), *_checkpoints(runs)], headline
+    return [*findings, *replays, *_process(runs), *_checkpoints(runs)], headline
 
 
 def _vw_loops(turns: list[workload.Turn]) -> dict[str, Contestant]:
@@ -137,6 +147,27 @@ def _rounds(services: _Services, variant: Variant, loops: dict[str, Contestant])
         for name, *pair in zip(loops, before, after, strict=True):
             rates.by_name[name].append(fmean(pair))
     return rates, runs
+
+
+def _replays(services: _Services, variant: Variant) -> list[Finding]:
+    """A replay beside the live worker, in turns; and the fold alone, which no replay can outdo per core."""
+    topic, archives = services.prepare(variant), services.archives(variant)
+    _, log = workload.partition_log(_RESTORED_TURNS)
+    fold = rate_of(lambda: workload.fold(log, workload.lineage()), len(log))
+    rates = Rates(["worker", "kafka", "kafka, one process", "files", "fold"])
+    for _ in range(variant.rounds):
+        rates.by_name["worker"].append(services.worker(topic, variant.records).rate)
+        rates.by_name["kafka"].append(services.replay(topic))
+        rates.by_name["kafka, one process"].append(services.replay(topic, jobs=1))
+        rates.by_name["files"].append(services.replay(topic, archives))
+        rates.by_name["fold"].append(fold())
+    section = "Replay of the same turns, beside the live worker"
+    return [
+        Finding(section, "replay out of Kafka / live", rates.ratio("kafka", "worker"), ">= 5", "replay_vs_live"),
+        Finding(section, "replay out of Kafka, in one process / live", rates.ratio("kafka, one process", "worker")),
+        Finding(section, "replay out of files, gzip / live", rates.ratio("files", "worker")),
+        Finding(section, "the fold alone, from bytes in memory, on one core / live", rates.ratio("fold", "worker")),
+    ]
 
 
 def _findings(variant: Variant, rates: Rates, *, headline: bool) -> list[Finding]:

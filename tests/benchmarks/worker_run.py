@@ -21,7 +21,7 @@ from alice_rl.simulation.world import TOOLS
 from alice_rl.snapshot import keys
 from tests.benchmarks.workload import PARTITIONS
 
-__all__ = ["WorkerRun", "run_worker"]
+__all__ = ["WorkerRun", "config_text", "run_worker"]
 
 _POLL_SECONDS = 0.01
 _BURST_SECONDS = 0.1  # partitions are checkpointed together; what lies closer is one checkpoint
@@ -64,7 +64,7 @@ def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: P
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
         config = folder / "config.toml"
-        config.write_text(_config(bootstrap, topic, redis_url))
+        config.write_text(config_text(bootstrap, topic, redis_url))
         command = [sys.executable, "-m", "worker.cli", "worker", "--config", str(config)]
         with (folder / "worker.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)
@@ -79,7 +79,8 @@ def run_worker(bootstrap: str, topic: str, redis_url: str, count: int, folder: P
     return _summary(sights, rss, hwm, (folder / "worker.log").read_bytes())
 
 
-def _config(bootstrap: str, topic: str, redis_url: str) -> str:
+def config_text(bootstrap: str, topic: str, redis_url: str) -> str:
+    """The configuration of whatever is measured on these services: defaults but for addresses and tools."""
     tools = ", ".join(f'"{tool}"' for tool in TOOLS)
     return f"""
         [kafka]
