@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from aiokafka.partitioner import murmur2
@@ -25,11 +26,10 @@ _TIMEOUT_SECONDS = 300.0
 def write_archives(folder: Path, turns: Iterable[Turn]) -> list[Path]:
     """The turns as JSON lines, packed by gzip: a file for each partition that they would go to."""
     paths = [folder / f"turns-{partition}.jsonl.gz" for partition in range(PARTITIONS)]
-    files = [gzip.open(path, "wb", compresslevel=1) for path in paths]
-    for turn in turns:
-        files[(murmur2(turn.decision_id.encode()) & 0x7FFFFFFF) % PARTITIONS].write(encode(turn) + b"\n")
-    for file in files:
-        file.close()
+    with ExitStack() as open_files:
+        files = [open_files.enter_context(gzip.open(path, "wb", compresslevel=1)) for path in paths]
+        for turn in turns:
+            files[(murmur2(turn.decision_id.encode()) & 0x7FFFFFFF) % PARTITIONS].write(encode(turn) + b"\n")
     return paths
 
 
