@@ -164,17 +164,20 @@ async def test_a_missing_dead_letter_topic_holds_nothing_up(make_settings: MakeS
 async def test_goes_on_although_retention_took_all_that_it_has_read(
     make_settings: MakeSettings, real_kafka: KafkaBroker
 ) -> None:
-    """On a quiet topic the last record is gone before the next one comes: a client that is made anew misses nothing."""
-    settings = make_settings(partitions=1)
+    """On a quiet topic the last record is gone before the next one comes: a rebalance then stops nobody."""
+    settings = make_settings(partitions=2)
     await produce(settings.kafka, turns(50))
     async with running(settings) as worker:
         await eventually(lambda: folded(worker) == 50)
+        parts = [TopicPartition(settings.kafka.topic, partition) for partition in worker.holdings]
         admin = AIOKafkaAdminClient(bootstrap_servers=real_kafka.bootstrap)
         await admin.start()
-        await admin.delete_records({TopicPartition(settings.kafka.topic, 0): RecordsToDelete(before_offset=50)})
+        await admin.delete_records({part: RecordsToDelete(before_offset=-1) for part in parts})  # -1: all that is there
         await admin.close()
-        epoch = worker._consumer.epoch
-        worker._watchdog.renewal_due = True
-        await eventually(lambda: worker._consumer.epoch > epoch and worker._partitions.settled)
-        await produce(settings.kafka, turns(10, seed=2))
-        await eventually(lambda: folded(worker) == 60)
+        tokens = {partition: holding.token for partition, holding in worker.holdings.items()}
+        async with running(settings) as other:
+            await eventually(lambda: len(other.holdings) == len(worker.holdings) == 1)
+            await produce(settings.kafka, turns(20, seed=2))
+            await eventually(lambda: folded(worker) + folded(other) == 70)
+            [(kept, holding)] = worker.holdings.items()
+            assert holding.token == tokens[kept]  # it went on with what it held, and did not begin anew

@@ -265,10 +265,10 @@ async def test_a_fenced_partition_is_let_go_of_and_loaded_again(
     assert whole.shard.digest() == cast.holdings[0].shard.digest()
 
 
-async def test_another_structure_in_redis_is_fatal(cast: Cast, client: Any) -> None:
-    """When the lineage is declared otherwise by now, the worker says so instead of trying again."""
+async def test_a_lineage_that_is_not_declared_any_more_is_fatal(cast: Cast, client: Any) -> None:
+    """When Redis does not know this configuration, the worker says so instead of trying again."""
     await cast.work(LOG[:10])
-    await client.set(keys.lineage_config("alice", "main"), b"other {}")
+    await client.delete(keys.lineage_config("alice", "main"))
     await cast.partitions.fold({0: LOG[10:]})
     with pytest.raises(ConfigError) as caught:
         await cast.partitions.checkpoint()
