@@ -89,7 +89,7 @@ def skipped(settings: Settings, log: Sequence[LogRecord]) -> None:
     async def send() -> None:
         letters = DeadLetters(settings.kafka, settings.policy.lineage)
         await letters.start()
-        await letters.send(0, [Rejected.of(record, "killed_worker", "on the skip list") for record in log])
+        await letters.send(0, [Rejected.of(record, "of_tomorrow", "not known yet") for record in log])
         await letters.close()
 
     asyncio.run(send())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from alice_rl.errors import ConfigError, DependencyError
 from alice_rl.snapshot.shards import ShardStore
@@ -31,6 +31,8 @@ class Span(Struct, frozen=True):
         The archive; empty for the topic.
     done : int
         Where the lineage has got to already; `first` when it has not begun.
+    held : int
+        The first offset that the log still holds.
     """
 
     partition: int
@@ -38,6 +40,7 @@ class Span(Struct, frozen=True):
     end: int
     path: str = ""
     done: int = 0
+    held: int = 0
 
     @property
     def left(self) -> int:
@@ -74,7 +77,8 @@ async def plan_topic(settings: Settings, start: Bound, stop: Bound) -> list[Span
         asked = firsts.get(partition, held_first if start.time_ms is None else held_end)
         first = min(max(held_first, asked), held_end)
         # What ends before it begins is empty where it begins: a lineage may go on from there.
-        spans.append(Span(partition, first, max(first, min(held_end, ends.get(partition, held_end)))))
+        end = max(first, min(held_end, ends.get(partition, held_end)))
+        spans.append(Span(partition, first, end, held=held_first))
     return _checked(spans, start, stop)
 
 
@@ -129,7 +133,7 @@ async def resume(store: ShardStore, lineage: str, spans: Sequence[Span], start: 
 async def _resumed(store: ShardStore, lineage: str, span: Span, start: Bound) -> Span:
     record = await store.shard_position(lineage, span.partition)
     if record is None:
-        return Span(span.partition, span.first, span.end, span.path, span.first)
+        return structs.replace(span, done=span.first)
     state = read_state(record)
     if state.source != span.source:
         raise ConfigError(
@@ -137,9 +141,10 @@ async def _resumed(store: ShardStore, lineage: str, span: Span, start: Bound) ->
             hint="rename the archive, or choose another lineage",
         )
     asked = start.offset is not None or start.time_ms is not None
-    if asked and state.start != span.first:
+    passed = state.start < span.held == span.first  # retention has passed the place where it was begun
+    if asked and state.start != span.first and not passed:
         raise ConfigError(
             f"lineage {lineage!r} was begun at offset {state.start} of partition {span.partition}, not at {span.first}",
             hint="give the same --from as before, or choose another --lineage",
         )
-    return Span(span.partition, state.start, span.end, span.path, record.next)
+    return structs.replace(span, first=state.start, done=record.next)

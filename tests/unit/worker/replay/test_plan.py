@@ -154,6 +154,13 @@ async def test_another_beginning_is_refused(store: Store, settings: Settings, st
         await resume(store, "main", [Span(0, 9, 90)], bound(start))
 
 
+async def test_a_beginning_that_retention_has_passed_is_the_same(store: Store, settings: Settings) -> None:
+    """The command that began a replay goes on with it, although the log no longer holds the place where it began."""
+    await learned(store, settings, start=8)
+    [span] = await resume(store, "main", [Span(0, 20, 90, held=20)], bound("8"))
+    assert (span.first, span.done) == (8, 40)
+
+
 async def test_another_archive_under_the_same_number_is_refused(store: Store, settings: Settings) -> None:
     """What was learned of one file is not gone on with out of another one, nor out of the topic."""
     await learned(store, settings, partition=1 << 20, source="a.jsonl")
