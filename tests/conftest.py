@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from hypothesis import settings
 
 from alice_rl.errors import DependencyError
 from tests.services import KafkaBroker, MockBroker, RedisServer, kafka_jars, unique_name
+
+# A test says what is true, not how fast: a busy machine is no counterexample.
+settings.register_profile("alice-rl", deadline=None)
+settings.load_profile("alice-rl")
 
 MakeTopic = Callable[[int], str]
 

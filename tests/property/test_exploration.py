@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alice_rl.online.epsilon_greedy import distribution, epsilon
@@ -106,7 +106,6 @@ def test_igw_is_a_distribution_that_favours_the_best(arms: list[tuple[float, flo
     assert pi[means.index(max(means))] >= max(pi) - 1e-12
 
 
-@settings(deadline=None)
 @given(posteriors)
 def test_linear_thompson_is_a_distribution(arms: list[tuple[float, float]]) -> None:
     """It sums to 1, and of two arms equally uncertain the better one wins more often."""
@@ -119,7 +118,6 @@ def test_linear_thompson_is_a_distribution(arms: list[tuple[float, float]]) -> N
                 assert pi[i] >= pi[j] - 1e-9
 
 
-@settings(deadline=None)
 @given(counts)
 def test_probability_best_is_a_distribution(arms: list[tuple[float, float]]) -> None:
     """It sums to 1, and an arm with more successes and no more failures wins at least as often."""
@@ -131,7 +129,6 @@ def test_probability_best_is_a_distribution(arms: list[tuple[float, float]]) -> 
                 assert pi[i] >= pi[j] - 1e-7
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.floats(0.5, 1e7), st.floats(0.5, 1e7))
 def test_equal_posteriors_split_evenly(arms: int, a: float, b: float) -> None:
     """K equal tools have 1/K each, exactly alike."""

@@ -94,14 +94,14 @@ def cut_points(data: st.DataObject) -> list[int]:
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_batches_may_be_cut_anywhere(log: list[LogRecord], data: st.DataObject) -> None:
     """Where a log is cut into batches changes not a byte of the checkpoint: neither sums nor counts nor marks."""
     assert checkpoint(fold(log, cut_points(data))) == checkpoint(fold(log, []))
 
 
 @given(logs(), st.data(), st.sampled_from((0, 2, REJECTED_MAX)))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_restarts_may_happen_anywhere(log: list[LogRecord], data: st.DataObject, listed_max: int) -> None:
     """Restarts change not a byte of any checkpoint, be the rejected records listed in it or too many for that."""
     with patch("alice_rl.shard_state.REJECTED_MAX", listed_max):
@@ -120,7 +120,7 @@ def test_restarts_may_happen_anywhere(log: list[LogRecord], data: st.DataObject,
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_batch_may_span_the_rebuilding(log: list[LogRecord], data: st.DataObject) -> None:
     """What is read again may come in one batch with what is new, and the new alone is rejected and counted."""
     position = data.draw(st.integers(0, END))
@@ -134,7 +134,7 @@ def test_a_batch_may_span_the_rebuilding(log: list[LogRecord], data: st.DataObje
 
 
 @given(logs())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_buckets_survive_their_bytes(log: list[LogRecord]) -> None:
     """Sums read back from their canonical bytes write the same bytes again."""
     for sums in fold(log, []).buckets.values():
@@ -142,7 +142,7 @@ def test_buckets_survive_their_bytes(log: list[LogRecord]) -> None:
 
 
 @given(st.lists(logs(), min_size=2, max_size=4), st.randoms())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_shards_merge_in_any_order(parts: list[list[LogRecord]], rng: Any) -> None:
     """The total of several shards does not depend on the order in which they are added."""
     totals = []
@@ -157,7 +157,7 @@ def test_shards_merge_in_any_order(parts: list[list[LogRecord]], rng: Any) -> No
 
 
 @given(st.lists(steps, min_size=1, max_size=60), st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_clock_reads_the_same_in_any_batches(moves: list[int], data: st.DataObject) -> None:
     """The log's clock tells the same time however the log is cut."""
     times = np.maximum(np.cumsum(np.array(moves, dtype=np.int64)) + START_MS, 1)

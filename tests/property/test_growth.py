@@ -40,7 +40,7 @@ def same(one: Shard, other: Shard) -> bool:
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_growing_is_restoring_with_zeros(log: list[LogRecord], data: st.DataObject) -> None:
     """Grown in place, or restored from a checkpoint of before: the same bytes, also with open decisions across it."""
     at = data.draw(st.integers(0, END))
@@ -56,7 +56,7 @@ def test_growing_is_restoring_with_zeros(log: list[LogRecord], data: st.DataObje
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_fold_is_its_log_and_its_structures(log: list[LogRecord], data: st.DataObject) -> None:
     """However often it is restarted and extended, an unbroken fold with the same structures has the same bytes."""
     shard, done, numerics = Shard(NARROW), 0, 1
@@ -75,7 +75,7 @@ def test_a_fold_is_its_log_and_its_structures(log: list[LogRecord], data: st.Dat
 
 
 @given(logs(), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_was_learned_before_stays(log: list[LogRecord], data: st.DataObject) -> None:
     """Growing appends zeros to the route's sums and leaves the tallies alone; in two steps it is the same as in one."""
     shard = Shard(NARROW)
@@ -98,7 +98,7 @@ def test_what_was_learned_before_stays(log: list[LogRecord], data: st.DataObject
 
 
 @given(logs())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_fold_that_is_extended_at_its_start_is_one_of_the_new_structure(log: list[LogRecord]) -> None:
     """A structure under which nothing was folded leaves no trace."""
     shard, whole = Shard(NARROW), Shard(SMALL)

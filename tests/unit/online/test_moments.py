@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alice_rl.online.moments import MomentOverflowError, RidgeMoments, Tally, sum_by
 
 
 @given(st.integers(0, 2**32), st.integers(0, 80))
-@settings(deadline=None)
 def test_factored_products_are_the_written_out_ones(seed: int, rows: int) -> None:
     """Adding through shared static parts gives exactly the sums of outer products, at the largest values allowed."""
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 import worker.partitions
-from alice_rl.errors import ConfigError, DependencyError
+from alice_rl.errors import DependencyError
 from alice_rl.intake import Record, Rejected
 from alice_rl.kafka import KafkaSettings
 from alice_rl.shard import Shard
@@ -270,9 +270,9 @@ async def test_a_lineage_that_is_not_declared_any_more_is_fatal(cast: Cast, clie
     await cast.work(LOG[:10])
     await client.delete(keys.lineage_config("alice", "main"))
     await cast.partitions.fold({0: LOG[10:]})
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DependencyError) as caught:
         await cast.partitions.checkpoint()
-    assert caught.value.code == "lineage_mismatch"
+    assert caught.value.code == "lineage_refused"
 
 
 async def test_what_was_written_counts_although_another_write_failed(
