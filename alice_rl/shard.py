@@ -54,6 +54,10 @@ class Shard:
         The offset after the last record that was folded.
     position : int
         The offset after the last record that was read; behind `next` while a restart rebuilds the joiner.
+    topic_id : str
+        What tells the topic from another one of the same name; empty where nobody knows.
+    recognised : bool
+        Whether the last record of the checkpoint was read again, and was the one that was folded.
     buckets : dict of Bucket to Sums
         What was learned, by event time.
     changed, removed : set of Bucket
@@ -74,6 +78,8 @@ class Shard:
         start = start or Mark(0, ClockState())
         self.lineage = lineage
         self.source = source
+        self.topic_id = ""
+        self.recognised = False
         self.start = self.next = self.position = start.offset
         self.buckets: dict[Bucket, Sums] = {}
         self.changed: set[Bucket] = set()
@@ -92,6 +98,7 @@ class Shard:
         """The shard of a checkpoint. Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner."""
         shard = cls(lineage, state.low, state.source)
         shard.start, shard.next, shard.tail = state.start, state.next, state.tail
+        shard.topic_id = state.topic_id
         shard.skipped.update(state.skipped)
         shard.counts.update(state.counts)
         shard._columnar.intents.names.update(state.intents)
@@ -119,6 +126,7 @@ class Shard:
             counts=dict(self.counts),
             start=self.start,
             source=self.source,
+            topic_id=self.topic_id,
             skipped=sorted(self.skipped),
             digests=self.bucket_digests(),
         )
@@ -241,7 +249,10 @@ class Shard:
 
     def _recognise(self, record: Record) -> None:
         """Refuse a log whose record before `next` is not the one that was folded."""
-        if record.offset == self.next - 1 and self.tail and _fingerprint(record) != self.tail:
+        if record.offset != self.next - 1 or not self.tail:
+            return
+        self.recognised = _fingerprint(record) == self.tail
+        if not self.recognised:
             raise DependencyError(
                 f"the record at offset {record.offset} is not the one that was folded: the log was made anew",
                 code="log_recreated",

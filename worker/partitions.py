@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from alice_rl.errors import DependencyError
 from alice_rl.intake import Record, Rejected
 from alice_rl.log import get_logger
+from alice_rl.shard import Shard
 from alice_rl.snapshot.records import Applied
 from worker.checkpoint import Checkpoints, Holding
 from worker.consumer import Consumer
 from worker.dead_letters import DeadLetters
+from worker.log_loss import recreated, unreadable
 from worker.settings import Settings
 
 __all__ = ["Partitions"]
@@ -54,6 +56,10 @@ class Partitions:
         self._consumer = consumer
         self._dead_letters = dead_letters
         self._epoch = -1
+        self._topic_id: str | None = None
+        self._foreign: set[int] = set()  # partitions whose checkpoint is of a topic with another id
+        self._losses: Counter[int] = Counter()  # checkpoints in a row that Redis did not take
+        self._again_at: dict[int, float] = {}  # when a partition that was lost may be claimed again
 
     @property
     def settled(self) -> bool:
@@ -81,6 +87,19 @@ class Partitions:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
 
+    async def _recognise_topic(self) -> None:
+        """Refuse a topic that was made anew: it would be read on at the old offsets, and nobody would say so.
+
+        Raises
+        ------
+        DependencyError
+            It is another topic, or the brokers do not tell.
+        """
+        found = await self._consumer.topic_id()
+        if self._topic_id not in (None, found):
+            raise recreated(f"topic {self._settings.kafka.topic!r} has another id than before")
+        self._topic_id = found
+
     def _resume(self, partition: int, holding: Holding) -> None:
         """Go on where we are; the last record is read once more, to see that it is still the same log."""
         shard = holding.shard
@@ -99,7 +118,8 @@ class Partitions:
         if holding.stored_next is None:
             shard.begin(end if self._settings.kafka.start_from == "latest" else first)
         elif not first <= shard.next <= end:
-            raise _gap(partition, shard.next, first, end)
+            raise unreadable(partition, shard.next, first, end)
+        self._compare_topics(partition, shard)
         self._pass_over(partition, holding)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
@@ -111,7 +131,24 @@ class Partitions:
             low=shard.position,
             seconds=round(asyncio.get_running_loop().time() - started, 3),
         )
-        return True
+
+    def _compare_topics(self, partition: int, shard: Shard) -> None:
+        """Note whether the checkpoint is of another topic, which then has to prove that it holds the same log."""
+        self._foreign.discard(partition)
+        if self._topic_id and shard.topic_id not in ("", self._topic_id) and shard.next > shard.start:
+            self._foreign.add(partition)
+        shard.topic_id = self._topic_id or shard.topic_id
+
+    async def _start(self, partition: int) -> int:
+        """Where a partition without a checkpoint begins.
+
+        "Latest" is where the log ended when the lineage was begun: a partition that came later is read from its first
+        record, and a worker that died before its first checkpoint has skipped nothing.
+        """
+        if self._settings.kafka.start_from == "earliest":
+            return 0
+        ends = await self._consumer.ends(self._consumer.topic_partitions)
+        return (await self.checkpoints.starts(ends)).get(partition, 0)
 
     def _pass_over(self, partition: int, holding: Holding) -> None:
         """Put the records on the shard's skip list that killed their readers, or that the settings name."""
@@ -178,6 +215,8 @@ class Partitions:
             if not holding.shard.rebuilding
             and (holding.shard.next != holding.stored_next or now - holding.renewed_at >= renewal)
         }
+        if any(holding.shard.next != holding.stored_next for holding in due.values()):
+            await self._recognise_topic()
         results = await asyncio.gather(*(self.checkpoints.write(p, h) for p, h in due.items()), return_exceptions=True)
         written: dict[int, int] = {}
         for (partition, holding), applied in zip(due.items(), results, strict=True):
@@ -213,18 +252,3 @@ def _stored(holding: Holding, now: float) -> Holding:
     if suspicion is not None and next_offset != holding.stored_next and next_offset >= suspicion.end:
         suspicion = None
     return holding._replace(stored_next=next_offset, renewed_at=now, suspicion=suspicion)
-
-
-def _gap(partition: int, next_offset: int, first: int, end: int) -> DependencyError:
-    if next_offset < first:
-        return DependencyError(
-            f"partition {partition} must go on at offset {next_offset}, but the topic begins at {first} by now: "
-            f"{first - next_offset} records left retention before they were read",
-            code="log_truncated",
-            hint="learn from what is left under another policy.lineage, and raise the topic's retention",
-        )
-    return DependencyError(
-        f"partition {partition} must go on at offset {next_offset}, but the topic ends at {end}: it was made anew",
-        code="log_recreated",
-        hint="learn the new topic under another policy.lineage",
-    )
