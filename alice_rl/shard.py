@@ -189,6 +189,10 @@ class Shard:
         self._learn(learned)
         return rejected
 
+    def arrive(self, position: int) -> None:
+        """Pass by a gap: the log holds nothing before `position` that was not read (compaction, retention)."""
+        self.position = max(self.position, min(position, self.next))
+
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
         return digest(self.bucket_digests())

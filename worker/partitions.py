@@ -183,17 +183,36 @@ class Partitions:
             holding = self.holdings.get(partition)
             if holding is None:
                 continue
-            shard, before, rebuilding = holding.shard, holding.shard.next, holding.shard.rebuilding
-            rejected = await self._feed(partition, holding, records)
-            if rebuilding and not shard.rebuilding:
-                logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+            before, rebuilding = holding.shard.next, holding.shard.rebuilding
+            rejected: list[Rejected] = []
+            try:
+                await self._feed(partition, holding, records, rejected)
+            except DependencyError:
+                self._epoch = -1  # the client has passed what was not folded: it has to seek again
+                await self._dead_letters.send(partition, rejected)
+                raise
+            self._end_restoring(partition, holding, rebuilding)
             self.counts["records"] += sum(record.offset >= before for record in records)
             self.counts["rejected"] += len(rejected)
             if rejected:
                 await self._dead_letters.send(partition, rejected)
             await asyncio.sleep(0)  # lets the group's heartbeats through, and the next fetch go out
+        for partition, holding in self.holdings.items():
+            if holding.shard.rebuilding and not self.settling_due:
+                holding.shard.arrive(await self._consumer.position(partition) or 0)
+                self._end_restoring(partition, holding, rebuilding=True)
 
-    async def _feed(self, partition: int, holding: Holding, records: Sequence[Record]) -> list[Rejected]:
+    def _end_restoring(self, partition: int, holding: Holding, rebuilding: bool) -> None:
+        """Say that a partition is restored, once it is."""
+        shard = holding.shard
+        if rebuilding and not shard.rebuilding:
+            if partition in self._foreign and not shard.recognised:
+                raise recreated(f"partition {partition} does not hold the record at offset {shard.next - 1} any more")
+            logger.info("partition.restored", partition=partition, next=shard.next, watermark_ms=shard.watermark_ms)
+
+    async def _feed(
+        self, partition: int, holding: Holding, records: Sequence[Record], rejected: list[Rejected]
+    ) -> None:
         """Feed the shard: at once, or step by step when a record may kill us."""
         if holding.suspicion is None:
             return holding.shard.feed(records)
