@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from alice_rl.log import get_logger
 from alice_rl.snapshot.format import digest, pack
+from alice_rl.snapshot.head import Head
 from alice_rl.snapshot.records import Applied, Publication
 from alice_rl.snapshot.store import Store
 from worker.checkpoint import Holding
@@ -54,6 +55,7 @@ class Publisher:
         self._who = who
         self._due = 0.0
         self._offsets: dict[int, int] = {}
+        self._refused: tuple[int, dict[int, int]] | None = None
 
     async def publish_when_due(self, holdings: Mapping[int, Holding]) -> None:
         """Publish when the interval has passed and something was learned."""
@@ -83,13 +85,15 @@ class Publisher:
                 return  # a policy without it would forget what it has taught
             taught[partition] = other
         offsets = {partition: part.next for partition, part in taught.items()}
-        enough = sum(part.episodes for part in taught.values()) >= self._settings.worker.episodes_min
-        if enough and offsets != self._offsets:
-            await self._publish(taught, offsets)
-
-    async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
-        started = get_running_loop().time()
+        if sum(part.episodes for part in taught.values()) < self._settings.worker.episodes_min:
+            return
         head = await self._store.read_head()
+        # What was said once stands there, unless a failover of Redis has lost it.
+        if offsets != self._offsets or (head.offsets != offsets and self._refused != (head.seq, offsets)):
+            await self._publish(taught, offsets, head)
+
+    async def _publish(self, taught: dict[int, Taught], offsets: dict[int, int], head: Head) -> None:
+        started = get_running_loop().time()
         snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
         blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
         published = await self._store.publish(
@@ -108,7 +112,8 @@ class Publisher:
                 "snapshot.publish_refused", version=head.seq + 1, status=published.applied.value, reason=level_note
             )
             if published.applied is not Applied.CAS:
-                self._offsets = offsets  # saying it again would not change the answer
+                # Saying it again would not change the answer.
+                self._offsets, self._refused = offsets, (head.seq, offsets)
             return
         self.version, self._offsets = published.version, offsets
         self.published_at = get_running_loop().time()
