@@ -82,6 +82,9 @@ class Consumer:
         return {tp.partition for tp in self._client.assignment()}
 
     @property
+    def topic_partitions(self) -> set[int]:
+        """The partitions that the topic is known to have."""
+        return set(self._client.partitions_for_topic(self._settings.topic) or ())
 
     async def start(self) -> None:
         """Join the group, waiting for Kafka as long as the settings say.

@@ -116,7 +116,7 @@ class Partitions:
         first, end = await self._consumer.log_ends(partition)
         shard = holding.shard
         if holding.stored_next is None:
-            shard.begin(end if self._settings.kafka.start_from == "latest" else first)
+            shard.begin(max(first, await self._start(partition)))
         elif not first <= shard.next <= end:
             raise unreadable(partition, shard.next, first, end)
         self._compare_topics(partition, shard)

@@ -8,7 +8,7 @@ idempotent by nature.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -16,6 +16,7 @@ import redis.asyncio
 from alice_rl.errors import ConfigError
 from alice_rl.snapshot import keys, scripts
 from alice_rl.snapshot.connection import reaching
+from alice_rl.snapshot.head import decode_offsets, encode_offsets
 from alice_rl.snapshot.records import BUCKET, Applied, Claim, Owner, ShardChange, ShardRecord
 
 __all__ = ["ShardStore"]
@@ -74,6 +75,18 @@ class ShardStore:
             return None
         fingerprint, _, config = text.partition(b" ")
         return fingerprint.decode(), config
+
+    async def lineage_starts(self, lineage: str, offered: Mapping[int, int]) -> dict[int, int]:
+        """The offsets from which a lineage was begun, by partition: the first that were offered.
+
+        A lineage that had checkpoints before anything was offered has none.
+        """
+        meta, field = keys.meta(self._policy), f"starts:{lineage}"
+        if await self.known_partitions(lineage):
+            offered = {}
+        with reaching(self._where):
+            await self._redis.hsetnx(meta, field, encode_offsets(offered))
+            return decode_offsets(await self._redis.hget(meta, field))
 
     async def active_lineage(self) -> str | None:
         """The lineage that may publish."""
