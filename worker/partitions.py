@@ -7,6 +7,7 @@ merged.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +26,8 @@ __all__ = ["Partitions"]
 
 logger = get_logger(__name__)
 
-_FENCED_SECONDS = 0.2  # before a partition that another worker was quicker to claim is claimed again
+# Before a partition that somebody else has claimed is claimed again: the first pause at most, and how often it doubles.
+_FENCED_SECONDS, _FENCED_DOUBLINGS = 1.0, 4
 
 
 class Partitions:
@@ -63,8 +65,14 @@ class Partitions:
 
     @property
     def settled(self) -> bool:
-        """Whether the holdings are those that the group has assigned."""
-        return self._epoch == self._consumer.epoch
+        """Whether the group has assigned anything yet, and the holdings are what it has."""
+        return 0 < self._consumer.epoch == self._epoch and not self._again_at
+
+    @property
+    def settling_due(self) -> bool:
+        """Whether something is to be claimed or let go of now."""
+        now = asyncio.get_running_loop().time()
+        return self._epoch != self._consumer.epoch or any(at <= now for at in self._again_at.values())
 
     def release(self) -> None:
         """Let go of everything; the next `settle` claims it anew."""
@@ -73,16 +81,20 @@ class Partitions:
 
     async def settle(self) -> None:
         """Claim what the group has given us, let go of the rest, and seek: the one place where positions are set."""
-        epoch = self._consumer.epoch
-        assigned = self._consumer.partitions
+        epoch, now = self._consumer.epoch, asyncio.get_running_loop().time()
+        moved, assigned = epoch != self._epoch, self._consumer.partitions
         for partition in self.holdings.keys() - assigned:
             del self.holdings[partition]
             logger.info("partition.revoked", partition=partition, epoch=epoch)
+        self._again_at = {partition: at for partition, at in self._again_at.items() if partition in assigned}
+        if assigned:
+            await self._recognise_topic()
         for partition in sorted(assigned):
             if partition in self.holdings:
-                self._resume(partition, self.holdings[partition])
-            elif not await self._take(partition, epoch):
-                return
+                if moved:
+                    self._resume(partition, self.holdings[partition])
+            elif self._again_at.get(partition, 0.0) <= now:
+                await self._take(partition, epoch)
             if self._consumer.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
@@ -105,14 +117,14 @@ class Partitions:
         shard = holding.shard
         self._consumer.seek(partition, max(shard.position - 1, shard.start))
 
-    async def _take(self, partition: int, epoch: int) -> bool:
-        """Claim one partition and go to where its checkpoint says; False when another worker was quicker."""
+    async def _take(self, partition: int, epoch: int) -> None:
+        """Claim one partition and go to where its checkpoint says, unless another worker was quicker."""
         started = asyncio.get_running_loop().time()
         holding = await self.checkpoints.claim(partition, epoch)
         if holding is None:
             logger.warning("partition.fenced", partition=partition, epoch=epoch, reason="claimed by another worker")
-            await asyncio.sleep(_FENCED_SECONDS)
-            return False
+            self._await(partition)
+            return
         first, end = await self._consumer.log_ends(partition)
         shard = holding.shard
         if holding.stored_next is None:
@@ -123,6 +135,7 @@ class Partitions:
         self._pass_over(partition, holding)
         self._consumer.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
+        self._again_at.pop(partition, None)
         logger.info(
             "partition.assigned",
             partition=partition,
@@ -244,6 +257,7 @@ class Partitions:
             if applied.done:
                 written[partition] = holding.shard.next
                 self.holdings[partition] = _stored(holding, now)
+                del self._losses[partition]
             else:
                 self._lose(partition, applied)
         if written:
@@ -262,7 +276,14 @@ class Partitions:
             )
         logger.warning("partition.fenced", partition=partition, epoch=self._epoch, reason=applied.value)
         del self.holdings[partition]
-        self._epoch = -1
+        self._await(partition, at_once=applied is Applied.CAS)
+
+    def _await(self, partition: int, at_once: bool = False) -> None:
+        """Claim a partition again after a pause: two deployments that fence each other would never get anywhere."""
+        self._losses[partition] += 1
+        pause = min(self._settings.worker.checkpoint_interval_seconds, _FENCED_SECONDS)
+        pause *= 2 ** min(self._losses[partition] - 1, _FENCED_DOUBLINGS) * random.uniform(1.0, 2.0)
+        self._again_at[partition] = asyncio.get_running_loop().time() + (0.0 if at_once else pause)
 
 
 def _stored(holding: Holding, now: float) -> Holding:

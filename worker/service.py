@@ -172,7 +172,7 @@ class Worker:
                 if self._watchdog.renewal_due:
                     self._watchdog.renewal_due = False
                     await self._consumer.renew()
-                if not self._partitions.settled:
+                if self._partitions.settling_due:
                     await self._partitions.checkpoint()  # whoever is given our partitions should go on from here
                     await self._partitions.settle()
                 await self._partitions.fold(await self._consumer.fetch())
