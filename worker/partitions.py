@@ -228,13 +228,12 @@ class Partitions:
     ) -> None:
         """Feed the shard: at once, or step by step when a record may kill us."""
         if holding.suspicion is None:
-            return holding.shard.feed(records)
-        rejected: list[Rejected] = []
+            rejected += holding.shard.feed(records)
+            return
         for part in holding.suspicion.parts(records):
             await self.checkpoints.suspect(partition, holding, (part[0].offset, part[-1].offset + 1))
             rejected += holding.shard.feed(part)
         await self.checkpoints.suspect(partition, holding, None)
-        return rejected
 
     async def checkpoint(self) -> None:
         """Write every shard that moved, and renew the leases of those that did not."""
