@@ -8,7 +8,8 @@ without a replay.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -18,7 +19,7 @@ from alice_rl.errors import ConfigError
 from alice_rl.feature_spec import CategoricalName, FeatureSettings
 from alice_rl.reward import RewardBounds
 
-__all__ = ["SLOTS", "Arms", "Lineage"]
+__all__ = ["SLOTS", "Arms", "Lineage", "differing"]
 
 SLOTS = ("route", "tool", "cache")
 """The decisions of a turn, in the order in which they are drawn."""
@@ -70,3 +71,24 @@ class Lineage(Struct, frozen=True, forbid_unknown_fields=True):
     def to_json(self) -> bytes:
         """The canonical form: JSON with sorted keys."""
         return msgspec.json.encode(self, order="sorted")
+
+
+def differing(declared: bytes, own: bytes) -> list[str]:
+    """The parts in which two lineages differ, from their canonical forms.
+
+    Examples
+    --------
+    >>> differing(Lineage().to_json(), Lineage(arms=Arms(tool=("search",)), bucket_seconds=60).to_json())
+    ["arms.tool is ['search'], declared was ['none']", 'bucket_seconds is 60, declared was 3600']
+    """
+    before, now = (dict(_parts(msgspec.json.decode(form))) for form in (declared, own))
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return [f"{name} is {now.get(name)!r}, declared was {before.get(name)!r}" for name in names]
+
+
+def _parts(value: Any, name: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _parts(part, f"{name}.{key}" if name else key)
+    else:
+        yield name, value

@@ -14,6 +14,7 @@ from typing import Any
 import redis.asyncio
 
 from alice_rl.errors import ConfigError
+from alice_rl.lineage import differing
 from alice_rl.snapshot import keys, scripts
 from alice_rl.snapshot.connection import reaching
 from alice_rl.snapshot.head import decode_offsets, encode_offsets
@@ -60,9 +61,9 @@ class ShardStore:
             await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
         declared = await self.lineage_config(lineage)
         if declared is None or declared[0] != fingerprint:
+            parts = "; ".join(differing(declared[1], config)) if declared else "it is gone from Redis"
             raise ConfigError(
-                f"lineage {lineage!r} was declared with configuration {declared[0] if declared else None}, "
-                f"this is {fingerprint}",
+                f"lineage {lineage!r} was declared with another structure: {parts}",
                 code="lineage_mismatch",
                 hint="undo the change, or learn it under a new lineage by a replay",
             )
