@@ -79,7 +79,12 @@ def key_of(value: bytes | None) -> bytes:
 
 async def read_log(kafka: KafkaSettings) -> dict[int, list[LogRecord]]:
     """The whole topic, by partition."""
-    consumer = AIOKafkaConsumer(kafka.topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        kafka.topic,
+        bootstrap_servers=kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     await consumer.start()  # without a group, it is given every partition
     try:
         parts = sorted(consumer.assignment())

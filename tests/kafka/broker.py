@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from alice_rl.errors import DependencyError
@@ -75,6 +75,10 @@ class KafkaBroker(Server):
         """Delete a topic and its records."""
         _run(self._delete_topic(name))
 
+    def delete_records(self, name: str, before: Mapping[int, int]) -> None:
+        """Delete the records of a topic's partitions before an offset, as retention would."""
+        _run(self._delete_records(name, before))
+
     def add_partitions(self, name: str, total: int) -> None:
         """Raise a topic's number of partitions to `total`."""
         _run(self._add_partitions(name, total))
@@ -104,6 +108,10 @@ class KafkaBroker(Server):
         async with _admin(self.bootstrap) as admin:
             reply = await admin.delete_topics([name])
         _raise_first_error((row[0], row[1]) for row in reply.topic_error_codes)
+
+    async def _delete_records(self, name: str, before: Mapping[int, int]) -> None:
+        async with _admin(self.bootstrap) as admin:
+            await admin.delete_records({TopicPartition(name, p): RecordsToDelete(o) for p, o in before.items()})
 
     async def _add_partitions(self, name: str, total: int) -> None:
         async with _admin(self.bootstrap) as admin:
@@ -193,6 +201,8 @@ def _broker_properties(port: int, controller: int, data: Path) -> dict[str, str]
         # default 9 s.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
+        # Compaction is looked for every 15 s by default.
+        "log.cleaner.backoff.ms": "200",
         # A test that forgets to create its topic should fail, not pass on one it did not ask for.
         "auto.create.topics.enable": "false",
     }
