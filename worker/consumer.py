@@ -38,6 +38,7 @@ _COMMIT_TIMEOUT_SECONDS = 2.0
 _REBALANCE_SECONDS = 1.0  # beyond its timeout, `getmany` waits without limit while the group rebalances
 _ENDS_SECONDS = 10.0
 _IDENTITY_SECONDS = 5.0
+_IDENTITY_GROUP = 2  # aiokafka's name for a connection beside its own two: on those, answers queue behind a slow fetch
 _METADATA_SECONDS = 60  # a topic that is given more partitions is noticed after so long
 
 
@@ -255,7 +256,8 @@ class Consumer:
         client = self._client._client
         try:
             async with asyncio.timeout(_IDENTITY_SECONDS):
-                answer = await client.send(client.get_random_node(), TopicRequest(self._settings.topic))
+                request = TopicRequest(self._settings.topic)
+                answer = await client.send(client.get_random_node(), request, group=_IDENTITY_GROUP)
         except (IncompatibleBrokerVersion, NotImplementedError):
             return ""  # brokers before Apache Kafka 2.8
         except (KafkaError, OSError, TimeoutError) as error:
