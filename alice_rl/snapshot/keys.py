@@ -48,7 +48,8 @@ def _root(policy: str) -> str:
 
 
 def meta(policy: str) -> str:
-    """HASH: `active_lineage`, and one field `partition:<lineage>:<partition>` per known partition.
+    """HASH: `active_lineage`, one field `partition:<lineage>:<partition>` per known partition, and `starts:<lineage>`
+    with the offsets from which a lineage was begun at the latest.
 
     Examples
     --------
