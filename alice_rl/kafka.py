@@ -25,7 +25,8 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "alice.telemetry.dead"
     group_id: Annotated[str, Meta(min_length=1, description="consumer group of the workers")] = "alice-rl"
     start_from: Annotated[
-        Literal["earliest", "latest"], Meta(description="where a partition without a checkpoint begins")
+        Literal["earliest", "latest"],
+        Meta(description="where a new lineage begins; later partitions are read whole"),
     ] = "earliest"
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="TLS and SASL, or neither")

@@ -56,6 +56,10 @@ class Shard:
         The offset after the last record that was folded.
     position : int
         The offset after the last record that was read; behind `next` while a restart rebuilds the joiner.
+    topic_id : str
+        What tells the topic from another one of the same name; empty where nobody knows.
+    recognised : bool
+        Whether the last record of the checkpoint was read again, and was the one that was folded.
     buckets : dict of Bucket to Sums
         What was learned, by event time.
     changed, removed : set of Bucket
@@ -78,6 +82,8 @@ class Shard:
         start = start or Mark(0, ClockState())
         self.lineage = lineage
         self.source = source
+        self.topic_id = ""
+        self.recognised = False
         self.start = self.next = self.position = start.offset
         self.buckets: dict[Bucket, Sums] = {}
         self.changed: set[Bucket] = set()
@@ -104,6 +110,7 @@ class Shard:
         declared = state.structure(lineage)
         shard = cls(declared, state.low, state.source)
         shard.start, shard.next, shard.tail = state.start, state.next, state.tail
+        shard.topic_id = state.topic_id
         shard.skipped.update(state.skipped)
         shard.counts.update(state.counts)
         if state.rejected is not None:
@@ -146,6 +153,7 @@ class Shard:
             counts=dict(sorted(self.counts.items())),
             start=self.start,
             source=self.source,
+            topic_id=self.topic_id,
             skipped=sorted(self.skipped),
             rejected=self._rejected.since(self._marks.low.offset),
             digests=self.bucket_digests(),
@@ -204,6 +212,11 @@ class Shard:
             self.position = part[-1].offset + 1
         self._learn(learned)
         return rejected
+
+    def arrive(self, position: int) -> bool:
+        """Pass by a gap: the log holds nothing before `position` that was not read. Whether that ends a rebuild."""
+        before, self.position = self.position, max(self.position, min(position, self.next))
+        return before < self.position == self.next
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
@@ -295,7 +308,10 @@ class Shard:
 
     def _recognise(self, record: Record) -> None:
         """Refuse a log whose record before `next` is not the one that was folded."""
-        if record.offset == self.next - 1 and self.tail and _fingerprint(record) != self.tail:
+        if record.offset != self.next - 1 or not self.tail:
+            return
+        self.recognised = _fingerprint(record) == self.tail
+        if not self.recognised:
             raise DependencyError(
                 f"the record at offset {record.offset} is not the one that was folded: the log was made anew",
                 code="log_recreated",

@@ -64,6 +64,8 @@ class ShardState(Struct, frozen=True):
         Offset at which the fold began.
     source : str
         The file that was folded; empty for a partition of the topic.
+    topic_id : str
+        The id that the brokers gave to the topic that was folded; empty where they give none.
     skipped : list of int
         Offsets that the fold passes over, because they killed the worker.
     rejected : list of int, optional
@@ -89,6 +91,7 @@ class ShardState(Struct, frozen=True):
     counts: dict[str, int]
     start: int = 0
     source: str = ""
+    topic_id: str = ""
     skipped: list[int] = []
     rejected: list[int] | None = None
     digests: dict[str, str] = {}

@@ -130,6 +130,10 @@ class Checkpoints:
             )
         return Holding(Shard(self._lineage, source=source), claim.token, None, suspicion=suspicion)
 
+    async def starts(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Where the log ended when this lineage was begun, by partition; `ends` when that is now."""
+        return await self._store.lineage_starts(self.name, ends)
+
     async def write(self, partition: int, holding: Holding) -> Applied:
         """Write what changed since the last checkpoint, and renew the lease."""
         shard = holding.shard

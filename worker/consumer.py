@@ -13,12 +13,20 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    IllegalStateError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from alice_rl.errors import DependencyError
 from alice_rl.kafka import KafkaSettings
 from alice_rl.log import get_logger
+from worker.log_loss import unreadable
+from worker.topic_identity import TopicRequest
 
 __all__ = ["Consumer"]
 
@@ -29,6 +37,8 @@ _FETCH_RECORDS_MAX = 24_000  # what is held decompressed at once, however many p
 _COMMIT_TIMEOUT_SECONDS = 2.0
 _REBALANCE_SECONDS = 1.0  # beyond its timeout, `getmany` waits without limit while the group rebalances
 _ENDS_SECONDS = 10.0
+_IDENTITY_SECONDS = 5.0
+_IDENTITY_GROUP = 2  # aiokafka's name for a connection beside its own two: on those, answers queue behind a slow fetch
 _METADATA_SECONDS = 60  # a topic that is given more partitions is noticed after so long
 
 
@@ -60,6 +70,7 @@ class Consumer:
         self._assignors = assignors
         self._epoch = _Epoch()
         self._client: Any = None
+        self._sought: dict[int, int] = {}  # the epoch in which a partition's position was last set
 
     @property
     def epoch(self) -> int:
@@ -70,6 +81,11 @@ class Consumer:
     def partitions(self) -> set[int]:
         """The partitions that the group has given to this worker."""
         return {tp.partition for tp in self._client.assignment()}
+
+    @property
+    def topic_partitions(self) -> set[int]:
+        """The partitions that the topic is known to have."""
+        return set(self._client.partitions_for_topic(self._settings.topic) or ())
 
     async def start(self) -> None:
         """Join the group, waiting for Kafka as long as the settings say.
@@ -151,16 +167,27 @@ class Consumer:
         except NoOffsetForPartitionError:
             return {}  # raised for the moment between an assignment and our seek; it says nothing about now
         except OffsetOutOfRangeError as error:
-            raise DependencyError(
-                f"the topic no longer holds what is to be read next: {error}",
-                code="log_truncated",
-                hint="learn from what is left under another policy.lineage, and raise the topic's retention",
-            ) from error
+            refusal = await self._out_of_range(error)
+            if refusal is None:
+                return {}
+            raise refusal from error
         except KafkaError as error:
             raise DependencyError(f"Kafka does not hand out records: {error!r}", code="kafka_fetch_failed") from error
         if epoch != self.epoch:
             return {}
         return {tp.partition: records for tp, records in batches.items()}
+
+    async def _out_of_range(self, error: OffsetOutOfRangeError) -> DependencyError | None:
+        """Whether what is to be read next has left the log, or was never in it.
+
+        None when the error is of no consequence: between an assignment and our seek the client reads from the offset
+        that the group has committed, which may be long gone, or another lineage's.
+        """
+        for tp, offset in dict(*error.args).items():
+            if self._sought.get(tp.partition) != self.epoch or await self.position(tp.partition) != offset:
+                continue
+            return unreadable(tp.partition, offset, *await self.log_ends(tp.partition))
+        return None
 
     def seek(self, partition: int, offset: int) -> bool:
         """Read a partition from `offset` on; False when it was taken away meanwhile."""
@@ -168,6 +195,7 @@ class Consumer:
             self._client.seek(self._of(partition), offset)
         except IllegalStateError:
             return False
+        self._sought[partition] = self.epoch
         return True
 
     async def log_ends(self, partition: int) -> tuple[int, int]:
@@ -216,6 +244,30 @@ class Consumer:
                 f"Kafka does not say how far the topic is: {error!r}", code="kafka_unreachable"
             ) from error
         return {tp.partition: end for tp, end in found.items()}
+
+    async def topic_id(self) -> str:
+        """What tells this topic from another one of the same name; empty where the brokers give no ids.
+
+        Raises
+        ------
+        DependencyError
+            They do not answer, or the topic is gone.
+        """
+        client = self._client._client
+        try:
+            async with asyncio.timeout(_IDENTITY_SECONDS):
+                request = TopicRequest(self._settings.topic)
+                answer = await client.send(client.get_random_node(), request, group=_IDENTITY_GROUP)
+        except (IncompatibleBrokerVersion, NotImplementedError):
+            return ""  # brokers before Apache Kafka 2.8
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise DependencyError(
+                f"Kafka does not say which topic this is: {error!r}", code="kafka_unreachable"
+            ) from error
+        found = TopicRequest.read(answer)
+        if found is None:
+            raise DependencyError(f"topic {self._settings.topic!r} is gone", code="kafka_topic_gone")
+        return found
 
     async def renew(self) -> None:
         """Leave the group and join it again with a new client; positions are set by whoever sees the epoch move."""

@@ -18,6 +18,7 @@ from alice_rl import __version__
 from alice_rl.errors import AliceError, ConfigError, DependencyError
 from alice_rl.log import get_logger
 from alice_rl.snapshot.store import Retention, Store
+from worker.assignment import Assignment
 from worker.checkpoint import Checkpoints, Holding
 from worker.consumer import Consumer
 from worker.dead_letters import DeadLetters
@@ -63,7 +64,10 @@ class Worker:
         self._dead_letters = DeadLetters(settings.kafka, settings.policy.lineage)
         kept = Retention(versions_max=settings.snapshot.versions_kept, expire_seconds=settings.snapshot.expire_seconds)
         self._store = store or Store.from_settings(settings.redis, settings.policy.name, retention=kept)
-        self._partitions = Partitions(settings, self._consumer, self._checkpoints(), self._dead_letters)
+        self._assignment = Assignment(settings, self._consumer, self._checkpoints())
+        self._partitions = Partitions(
+            self._assignment, self._consumer, self._dead_letters, settings.worker.lease_seconds
+        )
         self.counts: Counter[str] = self._partitions.counts
         self.publisher = Publisher(self._store, settings, self.instance)
         self._watchdog = Watchdog(settings.worker, self._consumer, self.holdings, self._troubles)
@@ -76,7 +80,7 @@ class Worker:
     @property
     def holdings(self) -> dict[int, Holding]:
         """The partitions that this worker holds."""
-        return self._partitions.holdings
+        return self._assignment.holdings
 
     @property
     def health(self) -> Health:
@@ -91,7 +95,7 @@ class Worker:
 
     def _troubles(self) -> list[str]:
         """What keeps this worker from its work, for the watchdog."""
-        troubles = [] if self._partitions.settled else ["waiting for its partitions"]
+        troubles = [] if self._assignment.settled else ["waiting for its partitions"]
         return [*troubles, "Redis or Kafka is away"] if self.waiting else troubles
 
     def stop(self) -> None:
@@ -176,11 +180,11 @@ class Worker:
                 if self._watchdog.renewal_due:
                     await self._consumer.renew()
                     self._watchdog.renewal_due = (
-                        False  # not before: a client that could not be made anew is a stopped one
+                        False  # now only: a client that could not be made anew is a stopped one
                     )
-                if not self._partitions.settled:
+                if self._assignment.settling_due:
                     await self._partitions.checkpoint()  # whoever is given our partitions should go on from here
-                    await self._partitions.settle()
+                    await self._assignment.settle()
                 await self._partitions.fold(await self._consumer.fetch())
                 if clock() >= max(checkpoint_at, self._retry_at):
                     checkpoint_at = clock() + interval
@@ -206,8 +210,8 @@ class Worker:
             return
         policy = structs.replace(self.settings.policy, lineage=active)
         self.settings = structs.replace(self.settings, policy=policy)
-        self._partitions.release()
-        self._partitions.checkpoints = self._checkpoints()
+        self._assignment.release()
+        self._assignment.checkpoints = self._checkpoints()
         self._dead_letters.lineage = active
         self.publisher = Publisher(self._store, self.settings, self.instance)
         self._was_active = True

@@ -50,10 +50,11 @@ class Health(Struct, frozen=True):
 
 
 class _Pace(NamedTuple):
-    """Where a partition was last seen to move, and when (seconds of the loop's clock)."""
+    """Where a partition was last seen to move, and when (seconds of the loop's clock); and where its log ends."""
 
     position: int | None
     since: float
+    end: int
 
 
 class Watchdog:
@@ -122,10 +123,12 @@ class Watchdog:
         position, before = await self._consumer.position(partition), self._paces.get(partition)
         reached = position is not None and position >= end
         if before is None or before.position != position or reached:
-            self._paces[partition] = _Pace(position, now)
+            self._paces[partition] = _Pace(position, now, end)
             if self._stalled.pop(partition, None) is not None:
                 logger.info("partition.moved", partition=partition, position=position, end=end)
-        elif now - before.since >= self._settings.stall_seconds:
+            return
+        self._paces[partition] = before._replace(end=end)
+        if now - before.since >= self._settings.stall_seconds:
             seconds = round(now - before.since, 1)
             if partition not in self._stalled or now - self._stalled[partition] >= self._settings.stall_seconds:
                 logger.warning("partition.stalled", partition=partition, position=position, end=end, seconds=seconds)
@@ -165,6 +168,18 @@ class Watchdog:
 
     def _lag(self) -> tuple[int, float]:
         """Records to be read, and the age of the log's clock on the partition that is furthest behind."""
-        lags = {p: self._consumer.lag(p, holding.shard.position) for p, holding in self._holdings.items()}
+        lags = {p: self._behind(p, holding.shard.position) for p, holding in self._holdings.items()}
         ages = [time.time() - self._holdings[p].shard.watermark_ms / 1000 for p, lag in lags.items() if lag]
         return sum(lags.values()), max(ages, default=0.0)
+
+    def _behind(self, partition: int, position: int) -> int:
+        """Records of a partition that are still to be read.
+
+        A transaction's end and a compacted record are passed by the client alone: the fold never sees them. And the
+        client knows no end but the one that the last fetch brought.
+        """
+        pace = self._paces.get(partition)
+        if pace is None:
+            return self._consumer.lag(partition, position)
+        position = max(position, pace.position or 0)
+        return max(self._consumer.lag(partition, position), pace.end - position, 0)

@@ -53,7 +53,8 @@ def _root(policy: str) -> str:
 
 
 def meta(policy: str) -> str:
-    """HASH: `active_lineage`, and one field `partition:<lineage>:<partition>` per known partition.
+    """HASH: `active_lineage`, one field `partition:<lineage>:<partition>` per known partition, and `starts:<lineage>`
+    with the offsets from which a lineage was begun at the latest.
 
     Examples
     --------
@@ -116,6 +117,17 @@ def shard_prefix(policy: str, lineage: str) -> str:
     'alice:{alice}:lineage:main:shard:'
     """
     return f"{_root(policy)}:lineage:{_checked('lineage', lineage)}:shard:"
+
+
+def starts_field(lineage: str) -> str:
+    """Field of `meta`: where each partition of a lineage begins that is learned from the latest record on.
+
+    Examples
+    --------
+    >>> starts_field("main")
+    'starts:main'
+    """
+    return f"starts:{lineage}"
 
 
 def partition_field(lineage: str, partition: int | str) -> str:

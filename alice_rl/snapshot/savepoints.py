@@ -79,6 +79,8 @@ class SavepointStore(Store):
         prefix = keys.partition_field(lineage, "").encode()
         known = {field: value for field, value in meta.items() if field.startswith(prefix)}
         partitions = sorted(int(field[len(prefix) :]) for field in known)
+        starts = keys.starts_field(lineage).encode()
+        known |= {starts: meta[starts]} if starts in meta else {}
         active = meta.get(b"active_lineage") == lineage.encode()
         return Savepoint(
             policy=self._policy,

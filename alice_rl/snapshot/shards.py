@@ -8,7 +8,7 @@ idempotent by nature.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from alice_rl.errors import DependencyError
 from alice_rl.lineage_change import LineageChange, Relation, compare, next_names
 from alice_rl.snapshot import keys, scripts
 from alice_rl.snapshot.connection import reaching
+from alice_rl.snapshot.head import decode_offsets, encode_offsets
 from alice_rl.snapshot.records import BUCKET, Applied, Claim, Owner, ShardChange, ShardRecord
 
 __all__ = ["ShardStore"]
@@ -72,9 +73,8 @@ class ShardStore:
             raise ValueError(f"fingerprint {fingerprint!r} must be one word")
         key = keys.lineage_config(self._policy, lineage)
         for _ in range(_UPGRADES_TRIED):
-            if (
-                await self.lineage_config(lineage) is None
-            ):  # a full Redis refuses even a write that would change nothing
+            # A full Redis refuses a write even where it would change nothing.
+            if await self.lineage_config(lineage) is None:
                 with reaching(self._where):
                     await self._redis.set(key, fingerprint.encode() + b" " + config, nx=True)
             stands, change = await self.lineage_change(lineage, fingerprint, config)
@@ -115,6 +115,18 @@ class ShardStore:
             return None
         fingerprint, _, config = text.partition(b" ")
         return fingerprint.decode(), config
+
+    async def lineage_starts(self, lineage: str, offered: Mapping[int, int]) -> dict[int, int]:
+        """The offsets from which a lineage was begun, by partition: the first that were offered.
+
+        A lineage that had checkpoints before anything was offered has none.
+        """
+        meta, field = keys.meta(self._policy), keys.starts_field(lineage)
+        if await self.known_partitions(lineage):
+            offered = {}
+        with reaching(self._where):
+            await self._redis.hsetnx(meta, field, encode_offsets(offered))
+            return decode_offsets(await self._redis.hget(meta, field))
 
     async def active_lineage(self) -> str | None:
         """The lineage that may publish."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable
 from typing import Any
 
@@ -19,55 +17,7 @@ from tests.integration.store.steps import (
     ready,
     save,
 )
-
-
-class LossyProxy:
-    """A TCP proxy in front of Redis that can swallow one answer and break the connection."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._server: asyncio.Server | None = None
-        self._relays: set[asyncio.Task[None]] = set()
-        self.armed = False
-        self.swallowed = 0
-
-    async def __aenter__(self) -> LossyProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for relay in self._relays:
-            relay.cancel()
-        await asyncio.gather(*self._relays, return_exceptions=True)
-
-    @property
-    def port(self) -> int:
-        """Where the proxy listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        for relay in (
-            self._relay(reader, upstream_writer, answers=False),
-            self._relay(upstream_reader, writer, answers=True),
-        ):
-            task = asyncio.create_task(relay)
-            self._relays.add(task)
-            task.add_done_callback(self._relays.discard)
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if answers and self.armed:
-                    self.armed = False
-                    self.swallowed += 1
-                    break
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+from tests.proxy import LossyProxy
 
 
 async def test_an_answer_lost_on_the_way_changes_nothing(redis_url: str) -> None:

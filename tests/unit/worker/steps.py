@@ -37,7 +37,7 @@ class Clock:
     """The running loop's clock, moved by the test alone."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = asyncio.get_running_loop().time()
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
 
 
@@ -52,6 +52,14 @@ class FakeConsumer:
         self.seeks: list[tuple[int, int]] = []
         self.committed: list[dict[int, int]] = []
         self.away = False
+        self.topic = "the-topic"
+
+    @property
+    def topic_partitions(self) -> set[int]:
+        return set(self.end)
+
+    async def topic_id(self) -> str:
+        return self.topic
 
     def assign(self, *partitions: int) -> None:
         """Rebalance."""

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-import worker.partitions
 from alice_rl.errors import DependencyError
 from alice_rl.intake import Record, Rejected
 from alice_rl.kafka import KafkaSettings
@@ -19,6 +18,7 @@ from alice_rl.snapshot.records import Applied
 from alice_rl.snapshot.store import Store
 from tests.logs import LogRecord, records, turn, turns
 from tests.unit.worker.steps import Clock, FakeConsumer, FakeDeadLetters, Logged, held, makes_checkpoints, taught
+from worker.assignment import Assignment
 from worker.checkpoint import Holding
 from worker.partitions import Partitions
 from worker.settings import Settings, WorkerSettings
@@ -33,15 +33,17 @@ class Cast:
         self.consumer, self.dead_letters = FakeConsumer(*assigned), FakeDeadLetters()
         self.checkpoints = makes_checkpoints(store, settings)
         consumer, dead_letters = self.consumer, self.dead_letters
-        self.partitions = Partitions(settings, consumer, self.checkpoints, dead_letters)  # type: ignore[arg-type]
+        self.assignment = Assignment(settings, consumer, self.checkpoints)  # type: ignore[arg-type]
+        lease_seconds = settings.worker.lease_seconds
+        self.partitions = Partitions(self.assignment, consumer, dead_letters, lease_seconds)  # type: ignore[arg-type]
 
     @property
     def holdings(self) -> dict[int, Holding]:
-        return self.partitions.holdings
+        return self.assignment.holdings
 
     async def work(self, records: Sequence[LogRecord], partition: int = 0) -> None:
         """Settle, fold and checkpoint."""
-        await self.partitions.settle()
+        await self.assignment.settle()
         await self.partitions.fold({partition: records})
         await self.partitions.checkpoint()
 
@@ -55,9 +57,9 @@ def cast(store: Store, settings: Settings) -> Cast:
 async def test_what_is_assigned_is_claimed_and_read_from_its_start(cast: Cast, logged: Logged) -> None:
     """A new partition is read from what the topic still holds, and everything is settled then."""
     cast.consumer.first = {0: 0, 1: 30}
-    before = cast.partitions.settled
-    await cast.partitions.settle()
-    assert (before, cast.partitions.settled) == (False, True)
+    before = cast.assignment.settled
+    await cast.assignment.settle()
+    assert (before, cast.assignment.settled) == (False, True)
     assert cast.consumer.seeks == [(0, 0), (1, 30)]
     assert (cast.holdings[1].shard.start, cast.holdings[1].shard.next) == (30, 30)
     assert logged.names == ["partition.assigned", "partition.assigned"]
@@ -76,7 +78,7 @@ async def test_a_checkpoint_is_gone_on_from_wherever_reading_begins(store: Store
     """`start_from` is for partitions without a checkpoint alone; the others go on, and rebuild their joiner first."""
     before = await taught(makes_checkpoints(store, settings), LOG)
     cast = Cast(store, structs.replace(settings, kafka=KafkaSettings(start_from="latest")), 0)
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     shard = cast.holdings[0].shard
     assert cast.consumer.seeks == [(0, before.shard.state.low.offset)]
     assert (shard.next, shard.rebuilding) == (40, True)
@@ -87,15 +89,15 @@ async def test_revoked_partitions_are_let_go_of(cast: Cast, logged: Logged) -> N
     await cast.work(LOG)
     kept = cast.holdings[0]
     cast.consumer.assign(0)
-    assert not cast.partitions.settled
-    await cast.partitions.settle()
+    assert not cast.assignment.settled
+    await cast.assignment.settle()
     assert (list(cast.holdings), cast.holdings[0]) == ([0], kept)
     assert [entry["partition"] for entry in logged.of("partition.revoked")] == [1]
 
 
 async def test_records_of_a_partition_that_is_not_held_are_dropped(cast: Cast) -> None:
     """What was fetched before a rebalance belongs to somebody else by now."""
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     await cast.partitions.fold({5: LOG})
     assert cast.partitions.counts == {}
 
@@ -104,13 +106,13 @@ async def test_the_last_record_is_read_again_when_a_partition_stays(cast: Cast) 
     """After a rebalance it is seen whether the log is still the same one: another one is refused."""
     await cast.work(LOG)
     cast.consumer.assign(0, 1)
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     assert cast.consumer.seeks[2:] == [(0, 39), (1, 0)]
     await cast.partitions.fold({0: [LOG[39], *records([turn("new")], 40)]})
     assert cast.holdings[0].shard.next == 41
     assert cast.partitions.counts["records"] == 41  # the record that was read again counts once
     cast.consumer.assign(0, 1)
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     with pytest.raises(DependencyError, match="made anew"):
         await cast.partitions.fold({0: records([turn("other")], 40)})
 
@@ -120,7 +122,7 @@ async def test_a_resume_never_asks_for_what_left_retention(cast: Cast) -> None:
     await cast.work(LOG)
     cast.consumer.first[0] = 40
     cast.consumer.assign(0)
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     assert cast.consumer.seeks[-1] == (0, 40)
 
 
@@ -128,10 +130,10 @@ async def test_a_resume_never_asks_for_what_left_retention(cast: Cast) -> None:
 async def test_a_gap_in_the_log_is_refused(cast: Cast, first: int, end: int, code: str) -> None:
     """A topic that begins after the next record, or ends before it, cannot be gone on with."""
     await cast.work(LOG)
-    cast.partitions.release()
+    cast.assignment.release()
     cast.consumer.first[0], cast.consumer.end[0] = first, end
     with pytest.raises(DependencyError) as caught:
-        await cast.partitions.settle()
+        await cast.assignment.settle()
     assert caught.value.code == code
 
 
@@ -141,27 +143,30 @@ async def test_a_resume_refuses_a_gap_as_well(cast: Cast) -> None:
     cast.consumer.first[0] = 41
     cast.consumer.assign(0)
     with pytest.raises(DependencyError) as caught:
-        await cast.partitions.settle()
+        await cast.assignment.settle()
     assert caught.value.code == "log_truncated"
 
 
 async def test_a_partition_that_another_claimed_is_claimed_again(
     cast: Cast, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was slower says so, stays unsettled, and tries again at the next turn."""
-    monkeypatch.setattr(worker.partitions, "_FENCED_SECONDS", 0.0)
+    """Whoever was slower says so, stays unsettled, and tries again after a pause."""
     claim = cast.checkpoints.claim
 
     async def slower(partition: int, epoch: int, source: str = "") -> None:
         return None
 
     monkeypatch.setattr(cast.checkpoints, "claim", slower)
-    await cast.partitions.settle()
-    assert (cast.partitions.settled, cast.holdings) == (False, {})
-    assert logged.names == ["partition.fenced"]
+    await cast.assignment.settle()
+    assert (cast.assignment.settled, cast.holdings) == (False, {})
+    assert logged.names == ["partition.fenced", "partition.fenced"]
     monkeypatch.setattr(cast.checkpoints, "claim", claim)
-    await cast.partitions.settle()
-    assert (cast.partitions.settled, sorted(cast.holdings)) == (True, [0, 1])
+    clock = Clock(monkeypatch)
+    waits = cast.assignment.settling_due
+    clock.now += 60
+    assert (waits, cast.assignment.settling_due) == (False, True)
+    await cast.assignment.settle()
+    assert (cast.assignment.settled, sorted(cast.holdings)) == (True, [0, 1])
 
 
 async def test_a_rebalance_while_settling_starts_over(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,11 +178,11 @@ async def test_a_rebalance_while_settling_starts_over(cast: Cast, monkeypatch: p
         return await ends(partition)
 
     monkeypatch.setattr(cast.consumer, "log_ends", moving)
-    await cast.partitions.settle()
-    assert not cast.partitions.settled
+    await cast.assignment.settle()
+    assert not cast.assignment.settled
     monkeypatch.undo()
-    await cast.partitions.settle()
-    assert (cast.partitions.settled, sorted(cast.holdings)) == (True, [1])
+    await cast.assignment.settle()
+    assert (cast.assignment.settled, sorted(cast.holdings)) == (True, [1])
 
 
 async def test_rejected_records_go_to_the_dead_letters(cast: Cast) -> None:
@@ -193,7 +198,7 @@ async def test_the_end_of_a_rebuild_is_said(store: Store, settings: Settings, lo
     """A partition counts as restored once a record after its checkpoint was folded."""
     await taught(makes_checkpoints(store, settings), LOG)
     cast = Cast(store, settings, 0)
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     await cast.partitions.fold({0: LOG[:20]})
     assert "partition.restored" not in logged.names
     await cast.partitions.fold({0: LOG[20:]})
@@ -250,15 +255,16 @@ async def test_a_shard_that_is_being_rebuilt_is_not_written(store: Store, settin
 
 
 async def test_a_fenced_partition_is_let_go_of_and_loaded_again(
-    cast: Cast, store: Store, settings: Settings, logged: Logged
+    cast: Cast, store: Store, settings: Settings, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another worker has claimed since is not written; the partition is claimed and read anew."""
     await cast.work(LOG[:10])
     await held(makes_checkpoints(store, settings, worker="other"))
     await cast.partitions.fold({0: LOG[10:]})
     await cast.partitions.checkpoint()
-    assert (list(cast.holdings), cast.partitions.settled) == ([1], False)
+    assert (list(cast.holdings), cast.assignment.settled) == ([1], False)
     assert [(entry["partition"], entry["reason"]) for entry in logged.of("partition.fenced")] == [(0, "FENCED")]
+    Clock(monkeypatch).now += 60
     await cast.work(LOG)
     assert cast.holdings[0].stored_next == 40
     whole = await held(makes_checkpoints(store, settings))
@@ -302,9 +308,9 @@ async def test_after_a_release_everything_is_claimed_anew(cast: Cast) -> None:
     """Whoever lets go of everything is not settled, and starts from the checkpoints."""
     await cast.work(LOG)
     before = cast.holdings[0].token
-    cast.partitions.release()
-    assert (cast.holdings, cast.partitions.settled) == ({}, False)
-    await cast.partitions.settle()
+    cast.assignment.release()
+    assert (cast.holdings, cast.assignment.settled) == ({}, False)
+    await cast.assignment.settle()
     assert cast.holdings[0].token > before
     assert cast.holdings[0].shard.rebuilding
 
@@ -336,9 +342,9 @@ async def test_nothing_is_suspected_where_nothing_is_to_be_read(
     for _ in range(4):
         cast = Cast(store, settings, 0)
         cast.consumer.end[0] = 40
-        await cast.partitions.settle()
+        await cast.assignment.settle()
     assert (cast.holdings[0].suspicion, "record.suspected" in logged.names) == (None, False)
-    await Cast(store, settings, 0).partitions.settle()
+    await Cast(store, settings, 0).assignment.settle()
     assert "record.suspected" in logged.names
 
 
@@ -348,7 +354,7 @@ class Killed(BaseException):
 
 async def lived(cast: Cast, log: Sequence[LogRecord], deadly: set[int]) -> Shard:
     """One worker's life: its shard, unless a record kills it."""
-    await cast.partitions.settle()
+    await cast.assignment.settle()
     shard = cast.holdings[0].shard
     feed = shard.feed
 

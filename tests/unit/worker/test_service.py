@@ -31,8 +31,8 @@ async def made(store: Store, settings: Settings) -> Worker:
 
 async def one_turn(made: Worker) -> None:
     """What the loop does between two fetches."""
-    if not made._partitions.settled:
-        await made._partitions.settle()
+    if not made._assignment.settled:
+        await made._assignment.settle()
     await made._partitions.checkpoint()
     await made.publisher.publish(made.holdings)
     await made._follow()
@@ -51,7 +51,7 @@ async def test_a_worker_follows_the_lineage_that_took_over(
     await declare(store, "again", settings)
     await one_turn(made)
     assert made.settings == of_lineage(settings, "again")
-    assert (made.holdings, made._partitions.settled) == ({}, False)
+    assert (made.holdings, made._assignment.settled) == ({}, False)
     assert [(entry["lineage"], entry["active_lineage"]) for entry in logged.of("lineage.followed")] == [
         ("main", "again")
     ]
