@@ -95,7 +95,7 @@ class Publisher:
             await self._publish(head, taught, offsets)
 
     def _lost(self, head: Head) -> bool:
-        """Whether the head stands behind what was published: a failover lost it, and there may be nothing new to say."""
+        """Whether the head stands behind what was published: a failover lost it, and there may be no more to say."""
         if self._refused == (head.run_id, head.seq) or head.lineage not in ("", self._settings.policy.lineage):
             return False
         return any(head.offsets.get(partition, -1) < offset for partition, offset in self._offsets.items())

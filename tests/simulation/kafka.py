@@ -228,9 +228,10 @@ class Client:
         await self._ask("ends_error")
         return {tp: self._broker.ends[tp.partition] for tp in partitions}
 
-    def last_stable_offset(self, partition: TopicPartition) -> int | None:
+    def last_stable_offset(self, partition: Any) -> int | None:
         self._held(partition)
-        return self._broker.ends[partition.partition]
+        end: int = self._broker.ends[partition.partition]
+        return end
 
     def highwater(self, partition: TopicPartition) -> int | None:
         return self.last_stable_offset(partition)
