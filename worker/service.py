@@ -107,6 +107,8 @@ class Worker:
             Kafka or Redis cannot be reached at the start, or holds what this worker must not go on from.
         ConfigError
             The lineage was declared with another structure.
+        TimeoutError
+            The last checkpoint could not be written in time; the next start goes on from the one before.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()

@@ -21,7 +21,6 @@ _REMEMBERED = [
     (92, None),
     (293, None),
     (3, "consumer_stuck fetch_error"),
-    (8, "consumer_stuck fetch_error"),
 ]
 
 

@@ -48,7 +48,7 @@ SETTINGS = Settings(
         checkpoint_interval_seconds=0.3,
         publish_interval_seconds=0.7,
         episodes_min=1,
-        drain_timeout_seconds=5.0,
+        drain_timeout_seconds=0.8,
         lease_seconds=6.0,
         stall_seconds=3.0,
         intents_max=2,
@@ -160,6 +160,7 @@ class _World:
         self._rng = plan.rng("world")
         self._calm = self._over = False
         self._alive: dict[Process, Worker] = {}
+        self._told: set[Process] = set()
         self._producers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -203,6 +204,7 @@ class _World:
         return [process for process in self._alive if not process.dead]
 
     def terminate(self, process: Process) -> None:
+        self._told.add(process)
         process.tell(self._alive[process].stop)
 
     def partition_added(self, partition: int) -> None:
@@ -248,6 +250,8 @@ class _World:
             return
         error = task.exception()
         self._trace.note("sim.ended", process=process.name, error=repr(error))
+        if isinstance(error, TimeoutError) and process in self._told:
+            return  # as documented: it drains within a time, or not at all
         if error is None or (isinstance(error, DependencyError) and error.code not in _NEVER):
             return
         where = error if isinstance(error, AliceError) else repr(error)
