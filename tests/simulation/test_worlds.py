@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 
 from alice_rl.shard_state import Marks
 from alice_rl.snapshot import scripts
-from tests.simulation.kafka import Client
+from tests.simulation.client import Client
 from tests.simulation.world import run_world
 
 _FIRST, _, _LAST = os.environ.get("SEEDS", "1..24").partition("..")

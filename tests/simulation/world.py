@@ -24,9 +24,10 @@ from alice_rl.snapshot import readiness
 from alice_rl.snapshot.store import Retention, Store
 from tests.logs import START_MS, TOOLS
 from tests.simulation.checks import POLICY, Checks
+from tests.simulation.client import Client
 from tests.simulation.clock import PROCESS, Process, StuckError, VirtualLoop
 from tests.simulation.faults import Faults
-from tests.simulation.kafka import Broker, Client
+from tests.simulation.kafka import Broker
 from tests.simulation.plan import Plan
 from tests.simulation.telemetry import DEADLY, Append, telemetry
 from tests.simulation.trace import Trace, TracingLogger
