@@ -32,6 +32,8 @@ def main() -> int:
         if outcome.violations:
             failed.append(seed)
             print(outcome, end="\n\n", flush=True)
+        if options.seed is not None:
+            print(f"trace: {outcome.trace_digest}", file=sys.stderr)
     _summarise(len(seeds), failed, seconds, time.perf_counter() - started, events)
     return bool(failed)
 

@@ -148,6 +148,8 @@ class Process:
 
     def go_on(self) -> None:
         """SIGCONT; to a process that runs, it is nothing."""
+        if not self.stopped:
+            return
         self.stopped, self.silent_since = False, None
         held, self.held = self.held, []
         for gate in held:
@@ -156,8 +158,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL: nothing outside hears of it any more; whatever its tasks do to unwind ends at `outside`."""
         self.dead = True
-        if self.stopped:
-            self.go_on()
+        self.go_on()
         self.silent_since = self._loop.time()
         for task in self.tasks:
             task.cancel()

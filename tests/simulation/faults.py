@@ -66,8 +66,7 @@ class Faults:
         self._server.away = self._server.read_only = self._server.out_of_memory = False
         self._broker.away, self._broker.errors = False, set()
         for process in self._workers.running():
-            if process.stopped:
-                process.go_on()
+            process.go_on()
         self._trace.note("sim.calm")
 
     def _for_a_while(self, begin: Callable[[], object], end: Callable[[], object], seconds_max: float) -> None:
