@@ -104,6 +104,8 @@ class Assignment:
                     await self._resume(partition, self.holdings[partition].shard)
             elif self._again_at.get(partition, 0.0) <= now:
                 await self._take(partition, epoch)
+            elif moved:
+                self._consumer.park(partition)
             if self._consumer.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
@@ -141,6 +143,7 @@ class Assignment:
     def lose(self, partition: int, *, at_once: bool) -> None:
         """Let go of a partition, and claim it again: at once, or after a pause that grows from loss to loss."""
         self.holdings.pop(partition, None)
+        self._consumer.park(partition)
         self._losses[partition] += 1
         pause = min(self._settings.worker.checkpoint_interval_seconds, _FENCED_SECONDS)
         pause *= 2 ** min(self._losses[partition] - 1, _FENCED_DOUBLINGS) * random.uniform(1.0, 2.0)

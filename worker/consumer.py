@@ -35,6 +35,7 @@ logger = get_logger(__name__)
 _FETCH_TIMEOUT_MS = 200
 _FETCH_RECORDS_MAX = 24_000  # what is held decompressed at once, however many partitions there are
 _COMMIT_TIMEOUT_SECONDS = 2.0
+_UNSOUGHT_SECONDS = 0.02
 _REBALANCE_SECONDS = 1.0  # beyond its timeout, `getmany` waits without limit while the group rebalances
 _ENDS_SECONDS = 10.0
 _IDENTITY_SECONDS = 5.0
@@ -165,7 +166,9 @@ class Consumer:
         except TimeoutError:
             return {}  # checkpoints and publications go on meanwhile
         except NoOffsetForPartitionError:
-            return {}  # raised for the moment between an assignment and our seek; it says nothing about now
+            # Raised, and at once, between an assignment and our seek; it says nothing about now.
+            await asyncio.sleep(_UNSOUGHT_SECONDS)
+            return {}
         except OffsetOutOfRangeError as error:
             refusal = await self._out_of_range(error)
             if refusal is None:
@@ -193,10 +196,20 @@ class Consumer:
         """Read a partition from `offset` on; False when it was taken away meanwhile."""
         try:
             self._client.seek(self._of(partition), offset)
+            self._client.resume(self._of(partition))
         except IllegalStateError:
             return False
         self._sought[partition] = self.epoch
         return True
+
+    def park(self, partition: int) -> None:
+        """Read nothing of a partition until the next `seek`: it is assigned, and not to be read yet.
+
+        It is given a position, too: without one, the client refuses to hand out any record of any partition.
+        """
+        if self.seek(partition, 0):
+            self._client.pause(self._of(partition))
+            del self._sought[partition]
 
     async def log_ends(self, partition: int) -> tuple[int, int]:
         """First offset that a partition still holds, and the one after its last."""

@@ -33,6 +33,7 @@ def test_ends_with_one_json_object() -> None:
         "decide_route_vs_mabwiser",
         "worker_rss_mb",
         "restore_vs_live",
+        "replay_vs_live",
         "checkpoint_share_of_loop",
     }
     measured = {name for name, number in numbers.items() if number is not None}

@@ -59,6 +59,16 @@ class MovingConsumer(Consumer):
     def lag(self, partition: int, position: int) -> int:
         return 0
 
+    @property
+    def topic_partitions(self) -> set[int]:
+        return set(self._logs)
+
+    async def topic_id(self) -> str:
+        return ""
+
+    def park(self, partition: int) -> None:
+        pass
+
     async def ends(self, partitions: Collection[int]) -> dict[int, int]:
         return dict.fromkeys(partitions, RECORDS)
 

@@ -43,6 +43,7 @@ class Client:
         self._closed = False
         self._reassigning = True
         self._positions: dict[int, int | None] = {}
+        self._paused: set[int] = set()
         self._unknown: set[int] = set()  # partitions that neither a seek nor the group has given a position
         self._client = _Connections(self)
 
@@ -74,6 +75,16 @@ class Client:
         self._positions[partition.partition] = offset
         self._unknown.discard(partition.partition)
 
+    def pause(self, *partitions: TopicPartition) -> None:
+        for tp in partitions:
+            self._held(tp)
+            self._paused.add(tp.partition)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        for tp in partitions:
+            self._held(tp)
+            self._paused.discard(tp.partition)
+
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[LogRecord]]:
@@ -99,7 +110,7 @@ class Client:
         if self._unknown:
             raise NoOffsetForPartitionError(*self._unknown)
         for partition, position in self._positions.items():
-            if position is None or self._rng.random() < 0.2:
+            if position is None or partition in self._paused or self._rng.random() < 0.2:
                 continue
             records = broker.read(partition, position, self._rng.randint(1, broker.batch_max))
             if records:
@@ -149,7 +160,7 @@ class Client:
         if self._closed:
             return
         positions: dict[int, int | None] = dict.fromkeys(sorted(share))
-        self._positions, self._reassigning, self._unknown = positions, False, set()
+        self._positions, self._reassigning, self._unknown, self._paused = positions, False, set(), set()
         self._listener.on_partitions_assigned(set(self.assignment()))
         asyncio.get_running_loop().call_later(self._rng.uniform(0.0, 0.2), self._look_up, positions)
 

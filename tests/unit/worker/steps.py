@@ -50,6 +50,7 @@ class FakeConsumer:
         self.first, self.end = dict.fromkeys(range(8), first), dict.fromkeys(range(8), end)
         self.positions: dict[int, int | None] = {}
         self.seeks: list[tuple[int, int]] = []
+        self.parked: list[int] = []
         self.committed: list[dict[int, int]] = []
         self.away = False
         self.topic = "the-topic"
@@ -69,6 +70,9 @@ class FakeConsumer:
     def seek(self, partition: int, offset: int) -> bool:
         self.seeks.append((partition, offset))
         return True
+
+    def park(self, partition: int) -> None:
+        self.parked.append(partition)
 
     async def log_ends(self, partition: int) -> tuple[int, int]:
         return self.first[partition], self.end[partition]
