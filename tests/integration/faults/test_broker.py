@@ -62,7 +62,8 @@ async def test_fetches_bring_nothing(
                 proxy.starving = True
                 await produce(settings.kafka, log[400:800])
                 await eventually(lambda: events("partition.stalled"))
-                assert (worker.health.ready, worker.health.stalled, worker.health.lag_records) == (False, (0,), 400)
+                behind = 800 - worker.holdings[0].shard.next  # an answer that was under way may still have come through
+                assert (worker.health.ready, worker.health.stalled, worker.health.lag_records) == (False, (0,), behind)
                 proxy.starving = False
                 await eventually(lambda: folded(worker) == 800 and worker.health.ready, 60)
                 broker.pause()
