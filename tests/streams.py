@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-async def eventually(condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
+async def eventually(condition: Callable[[], object], timeout_seconds: float = 60.0) -> None:
     """Wait until the condition holds."""
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     while not condition():

@@ -9,6 +9,7 @@ import msgspec
 
 from alice_rl.events import REASONS, decode
 from alice_rl.reward import COMPONENTS, PRESETS
+from tests.integration.faults import FAULTS
 from worker.cli.letters_verdict import HELD
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,14 @@ def test_presets_are_documented() -> None:
     table = {name: tuple(map(float, weights)) for name, *weights in rows("docs/concepts.md", 7) if name in PRESETS}
     assert table == PRESETS
     assert ["preset", *COMPONENTS] in rows("docs/concepts.md", 7)
+
+
+def test_every_fault_is_documented_and_played() -> None:
+    """The table of faults in the guarantees is complete, and names no fault that nobody plays."""
+    documented = {int(number) for number, *_ in rows("docs/guarantees.md", 3) if number.isdecimal()}
+    played_in_simulation = {5, 7, 14, 21}  # what only an order of events can bring about
+    played_elsewhere = {26}  # tests/integration/test_takeover.py
+    assert documented == set(range(1, 28)) == FAULTS.keys() | played_in_simulation | played_elsewhere
 
 
 def test_examples_of_events_are_valid() -> None:
