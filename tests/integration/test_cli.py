@@ -381,6 +381,14 @@ class TestConfigCheck:
 
 
 class TestDoctor:
+    def test_a_compacted_log_is_warned_of(self, alice: Line, real_kafka: KafkaBroker) -> None:
+        """A topic from between whose records some are removed cannot be verified: that is told with what to set."""
+        alice.flags["kafka.topic"] = f"{alice.flags['kafka.topic']}-compact"
+        real_kafka.create_topic(alice.flags["kafka.topic"], 1, {"cleanup.policy": "compact"})
+        checks = {check["name"]: check for check in alice("doctor", "--json").json["checks"]}
+        assert checks["kafka cleanup"]["status"] == "warning"
+        assert "cleanup.policy=delete" in checks["kafka cleanup"]["hint"]
+
     def test_all_is_well(self, alice: Line, make_topic: MakeTopic) -> None:
         """On working services every check passes or warns, nothing stays behind, and the exit code is 0."""
         alice.flags["kafka.dead_letter_topic"] = make_topic(1)
@@ -388,7 +396,7 @@ class TestDoctor:
         checks = {check["name"]: check["status"] for check in done.json["checks"]}
         assert (done.code, done.json["ok"]) == (0, True)
         assert {name for name, status in checks.items() if status != "ok"} <= {"redis persistence"}
-        assert len(checks) == 13
+        assert len(checks) == 14
         with redis_py.Redis.from_url(alice.flags["redis.url"]) as client:
             assert client.keys("*") == []
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
@@ -21,7 +22,7 @@ from worker.cli.topic import ANSWER_SECONDS, administering, connection, heard, p
 
 __all__ = ["kafka_checks"]
 
-_REST = ("kafka topic", "kafka dead letters", "kafka group", "kafka producer")
+_REST = ("kafka topic", "kafka cleanup", "kafka dead letters", "kafka group", "kafka producer")
 _COORDINATOR_PAUSE_SECONDS = 0.3
 
 
@@ -32,7 +33,7 @@ async def kafka_checks(settings: KafkaSettings) -> AsyncIterator[Check]:
             async with administering(settings) as admin:
                 brokers = len((await admin.describe_cluster())["brokers"])
                 yield ok("kafka", f"{brokers} broker{'s' if brokers != 1 else ''} at {settings.bootstrap_servers}")
-                for name, attempt in zip(_REST, (_topic, _dead_letters, _group, _producer), strict=True):
+                for name, attempt in zip(_REST, (_topic, _cleanup, _dead_letters, _group, _producer), strict=True):
                     yield await _attempted(name, attempt, admin, settings, told)
         except ConfigError as error:
             yield failed("kafka", error)
@@ -82,6 +83,26 @@ async def _topic(admin: Any, settings: KafkaSettings) -> Check:
         )
     held = sum(end - first for first, end in (await spans(settings, partitions)).values())
     return ok("kafka topic", f"{settings.topic} has {len(partitions)} partitions and holds {held:,} records")
+
+
+async def _cleanup(admin: Any, settings: KafkaSettings) -> Check:
+    """A log that is compacted is not the one that was learned from: it cannot be replayed or verified."""
+    name = "kafka cleanup"
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic)])
+        entries = answer.resources[0][4]
+    except (KafkaError, NotImplementedError, IndexError):
+        return ok(name, "the brokers do not tell; cleanup.policy should be delete")
+    found = {key: value for key, value, *_ in entries}
+    policy, retention_ms = found.get("cleanup.policy", "delete"), int(found.get("retention.ms") or -1)
+    if "compact" in policy:
+        return warning(
+            name,
+            f"cleanup.policy of {settings.topic} is {policy}: records that were learned are removed",
+            "set cleanup.policy=delete, or replay and verify will fold another log than the workers did",
+        )
+    kept = "for ever" if retention_ms < 0 else f"for {retention_ms / 3_600_000:,.0f} h"
+    return ok(name, f"records are kept {kept}; take savepoints more often than that")
 
 
 async def _dead_letters(admin: Any, settings: KafkaSettings) -> Check:
