@@ -10,8 +10,11 @@ rejected is known from the checkpoint.
 from __future__ import annotations
 
 import re
+import zlib
+from bisect import bisect_left
 from collections.abc import Sequence, Set
 from difflib import get_close_matches
+from operator import attrgetter
 from typing import NamedTuple, Protocol, Self, cast, runtime_checkable
 
 from alice_rl.errors import EventError
@@ -19,8 +22,9 @@ from alice_rl.events import REASONS, Decision, Event, Outcome, Turn, decode, dec
 from alice_rl.lineage import SLOTS, Arms
 from alice_rl.seen import see
 
-__all__ = ["Intake", "KeyedRecord", "Record", "Rejected", "Rereading", "Taken"]
+__all__ = ["Intake", "KeyedRecord", "Record", "Rejected", "Rereading", "Taken", "fingerprint", "index_of"]
 
+_OFFSET = attrgetter("offset")
 _UNKNOWN_ARM = re.compile(r"Invalid enum value '(.*)' - at `\$\.(\w+)\.")
 
 
@@ -41,6 +45,16 @@ class KeyedRecord(Record, Protocol):
 
     @property
     def key(self) -> bytes | None: ...
+
+
+def fingerprint(record: Record) -> str:
+    """What tells a record from another one at the same offset: offset, time and CRC-32, as text."""
+    return f"{record.offset}:{record.timestamp}:{zlib.crc32(record.value or b''):08x}"
+
+
+def index_of(records: Sequence[Record], offset: int, start: int = 0) -> int:
+    """Where among records the first stands that is at an offset or after it; the search begins at `start`."""
+    return bisect_left(records, offset, start, key=_OFFSET)
 
 
 class Rejected(NamedTuple):

@@ -11,23 +11,21 @@ same bytes whoever folded them, and however often they were interrupted.
 
 from __future__ import annotations
 
-import zlib
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
-from operator import attrgetter
 
 import numpy as np
 
+from alice_rl.buckets import Buckets
 from alice_rl.clock import Clock, ClockState
-from alice_rl.columns import Columnar, Columns, add, joined
+from alice_rl.columns import Columnar, Columns
 from alice_rl.episodes import Episode, Joiner
 from alice_rl.errors import DependencyError
 from alice_rl.events import Outcome
-from alice_rl.intake import Intake, Record, Rejected, Rereading, Taken
+from alice_rl.intake import Intake, Record, Rejected, Rereading, Taken, fingerprint, index_of
 from alice_rl.lineage import Lineage
-from alice_rl.online.decay import Bucket, bucket_rows, coarsen
+from alice_rl.online.decay import Bucket
 from alice_rl.online.moments import ROWS_MAX
 from alice_rl.shard_state import Growth, Mark, Marks, RejectedOffsets, ShardState, grown_at
 from alice_rl.sums import Sums, digest
@@ -60,10 +58,8 @@ class Shard:
         What tells the topic from another one of the same name; empty where nobody knows.
     recognised : bool
         Whether the last record of the checkpoint was read again, and was the one that was folded.
-    buckets : dict of Bucket to Sums
+    buckets : Buckets
         What was learned, by event time.
-    changed, removed : set of Bucket
-        Buckets that differ from, or are gone since, the last checkpoint.
     skipped : set of int
         Offsets that are passed over as rejected, without being looked at.
     grown : list of Growth
@@ -85,9 +81,7 @@ class Shard:
         self.topic_id = ""
         self.recognised = False
         self.start = self.next = self.position = start.offset
-        self.buckets: dict[Bucket, Sums] = {}
-        self.changed: set[Bucket] = set()
-        self.removed: set[Bucket] = set()
+        self.buckets = Buckets(lineage)
         self.counts: Counter[str] = Counter()
         self.tail = ""
         self.skipped: set[int] = set()
@@ -118,7 +112,7 @@ class Shard:
             shard._rejected.add(state.rejected)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
-        shard.buckets = {Bucket.parse(name): Sums.from_bytes(declared, data) for name, data in buckets.items()}
+        shard.buckets.update((Bucket.parse(name), Sums.from_bytes(declared, data)) for name, data in buckets.items())
         shard.grown = state.grown or [Growth(state.start, len(declared.features.numerics))]
         if declared != lineage:
             shard.grow(lineage)
@@ -126,9 +120,7 @@ class Shard:
 
     def grow(self, lineage: Lineage) -> None:
         """Go on from `next` with numerics appended, which are zero in all that was folded; open decisions have them."""
-        for bucket, sums in self.buckets.items():
-            sums.grow(lineage)
-            self.changed.add(bucket)
+        self.buckets.grow(lineage)
         self.lineage, self._columnar = lineage, self._columnar.grown(lineage)
         self.grown = grown_at(self.grown, self.next, len(lineage.features.numerics))
 
@@ -156,7 +148,7 @@ class Shard:
             topic_id=self.topic_id,
             skipped=sorted(self.skipped),
             rejected=self._rejected.since(self._marks.low.offset),
-            digests=self.bucket_digests(),
+            digests=self.buckets.digests(),
             grown=self.grown,
         )
 
@@ -210,7 +202,7 @@ class Shard:
                 rejected += taken.rejected
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
-        self._learn(learned)
+        self.buckets.learn(learned, self.high_ms)
         return rejected
 
     def arrive(self, position: int) -> bool:
@@ -220,21 +212,17 @@ class Shard:
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
-        return digest(self.bucket_digests())
-
-    def bucket_digests(self) -> dict[str, str]:
-        """SHA-256 of each bucket's canonical bytes, by the bucket's name."""
-        return dict(sorted((str(bucket), sums.digest()) for bucket, sums in self.buckets.items()))
+        return digest(self.buckets.digests())
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """The unread records, cut where rebuilding ends and where blocks of offsets do."""
-        at = _index(records, self.position)
+        at = index_of(records, self.position)
         for record in records[:at]:
             self._recognise(record)
         while at < len(records):
             offset = records[at].offset
             end = (offset // self._block + 1) * self._block
-            start, at = at, _index(records, min(end, self.next) if offset < self.next else end, at)
+            start, at = at, index_of(records, min(end, self.next) if offset < self.next else end, at)
             yield records[start:at]
 
     def _rebuild(self, part: Sequence[Record]) -> None:
@@ -257,7 +245,7 @@ class Shard:
         self._rejected.add(record.offset for record in taken.rejected)
         self._count(len(part), taken, len(episodes))
         self.next = part[-1].offset + 1
-        self.tail = _fingerprint(part[-1])
+        self.tail = fingerprint(part[-1])
         return taken, episodes
 
     def _mark(self, offset: int) -> bool:
@@ -290,27 +278,11 @@ class Shard:
         for at in range(0, len(episodes), ROWS_MAX):
             yield self._columnar.columns(episodes[at : at + ROWS_MAX])
 
-    def _learn(self, learned: Sequence[Columns]) -> None:
-        """Add what a feed has taught to the sums of its buckets."""
-        span_ms = self.lineage.bucket_seconds * 1000
-        for columns in joined(learned):
-            for bucket, rows in bucket_rows(columns.ts_ms, self.high_ms, span_ms).items():
-                add(self._bucket(bucket), columns, rows)
-        for fine, coarse in coarsen(self.buckets, self.high_ms, span_ms).items():
-            self.buckets[coarse] = self._bucket(coarse) + self.buckets.pop(fine)
-            self.changed.discard(fine)
-            self.removed.add(fine)
-
-    def _bucket(self, bucket: Bucket) -> Sums:
-        self.changed.add(bucket)
-        self.removed.discard(bucket)
-        return self.buckets.setdefault(bucket, Sums(self.lineage))
-
     def _recognise(self, record: Record) -> None:
         """Refuse a log whose record before `next` is not the one that was folded."""
         if record.offset != self.next - 1 or not self.tail:
             return
-        self.recognised = _fingerprint(record) == self.tail
+        self.recognised = fingerprint(record) == self.tail
         if not self.recognised:
             raise DependencyError(
                 f"the record at offset {record.offset} is not the one that was folded: the log was made anew",
@@ -322,12 +294,3 @@ class Shard:
         self.counts.update(records=records, episodes=episodes, rejected=len(taken.rejected))
         self.counts.update(f"rejected.{rejected.reason}" for rejected in taken.rejected)
         self.counts.update(self._joiner.counts)
-
-
-def _index(records: Sequence[Record], offset: int, start: int = 0) -> int:
-    """Where the records from an offset on begin."""
-    return bisect_left(records, offset, start, key=attrgetter("offset"))
-
-
-def _fingerprint(record: Record) -> str:
-    return f"{record.offset}:{record.timestamp}:{zlib.crc32(record.value or b''):08x}"

@@ -137,7 +137,7 @@ class Checkpoints:
     async def write(self, partition: int, holding: Holding) -> Applied:
         """Write what changed since the last checkpoint, and renew the lease."""
         shard = holding.shard
-        changed = {str(bucket): shard.buckets[bucket].sealed()[0] for bucket in shard.changed}
+        changed = {str(bucket): shard.buckets[bucket].sealed()[0] for bucket in shard.buckets.changed}
         state = shard.state
         change = ShardChange(
             checkpoint_id=_identity(holding, state),
@@ -148,12 +148,12 @@ class Checkpoints:
             tail=state.tail,
             extra={_STATE: msgspec.json.encode(state)},
             buckets=changed,
-            removed_buckets=tuple(str(bucket) for bucket in shard.removed),
+            removed_buckets=tuple(str(bucket) for bucket in shard.buckets.removed),
         )
         applied = await self._offer(partition, holding, change)
         if applied.done:
-            shard.changed.clear()
-            shard.removed.clear()
+            shard.buckets.changed.clear()
+            shard.buckets.removed.clear()
         return applied
 
     async def keep_skipped(self, partition: int, holding: Holding) -> Holding:

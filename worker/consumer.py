@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     IllegalStateError,
-    IncompatibleBrokerVersion,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -26,7 +25,7 @@ from alice_rl.errors import DependencyError
 from alice_rl.kafka import KafkaSettings
 from alice_rl.log import get_logger
 from worker.log_loss import unreadable
-from worker.topic_identity import TopicRequest
+from worker.topic_identity import topic_id
 
 __all__ = ["Consumer"]
 
@@ -38,8 +37,6 @@ _COMMIT_TIMEOUT_SECONDS = 2.0
 _UNSOUGHT_SECONDS = 0.02
 _REBALANCE_SECONDS = 1.0  # beyond its timeout, `getmany` waits without limit while the group rebalances
 _ENDS_SECONDS = 10.0
-_IDENTITY_SECONDS = 5.0
-_IDENTITY_GROUP = 2  # aiokafka's name for a connection beside its own two: on those, answers queue behind a slow fetch
 _METADATA_SECONDS = 60  # a topic that is given more partitions is noticed after so long
 
 
@@ -266,21 +263,7 @@ class Consumer:
         DependencyError
             They do not answer, or the topic is gone.
         """
-        client = self._client._client
-        try:
-            async with asyncio.timeout(_IDENTITY_SECONDS):
-                request = TopicRequest(self._settings.topic)
-                answer = await client.send(client.get_random_node(), request, group=_IDENTITY_GROUP)
-        except (IncompatibleBrokerVersion, NotImplementedError):
-            return ""  # brokers before Apache Kafka 2.8
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise DependencyError(
-                f"Kafka does not say which topic this is: {error!r}", code="kafka_unreachable"
-            ) from error
-        found = TopicRequest.read(answer)
-        if found is None:
-            raise DependencyError(f"topic {self._settings.topic!r} is gone", code="kafka_topic_gone")
-        return found
+        return await topic_id(self._client._client, self._settings.topic)
 
     async def renew(self) -> None:
         """Leave the group and join it again with a new client; positions are set by whoever sees the epoch move."""

@@ -6,16 +6,51 @@ the old offset. Only the id tells, and aiokafka does not ask for it: this is the
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from typing import Any
 
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-__all__ = ["TopicRequest"]
+from alice_rl.errors import DependencyError
 
+__all__ = ["topic_id"]
+
+_TIMEOUT_SECONDS = 5.0
+_CONNECTION_GROUP = (
+    2  # aiokafka's name for a connection beside its own two: on those, answers queue behind a slow fetch
+)
 _NO_ID = bytes(16)
+
+
+async def topic_id(client: Any, topic: str) -> str:
+    """The id of a topic, hexadecimal; empty where the brokers give no ids.
+
+    Parameters
+    ----------
+    client : AIOKafkaClient
+        The connections of a consumer.
+    topic : str
+
+    Raises
+    ------
+    DependencyError
+        The brokers do not answer, or the topic is gone.
+    """
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            answer = await client.send(client.get_random_node(), _TopicRequest(topic), group=_CONNECTION_GROUP)
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return ""  # brokers before Apache Kafka 2.8
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise DependencyError(f"Kafka does not say which topic this is: {error!r}", code="kafka_unreachable") from error
+    for error_code, _name, found, *_ in answer.topics:
+        if not error_code:
+            return str(found.hex())
+    raise DependencyError(f"topic {topic!r} is gone", code="kafka_topic_gone")
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]  # aiokafka ships no types
@@ -89,7 +124,7 @@ class _Struct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class TopicRequest(Request[_Struct]):  # type: ignore[misc]
+class _TopicRequest(Request[_Struct]):  # type: ignore[misc]
     """Asks for the metadata of one topic, in the first version that has ids and is used everywhere since (KIP-516).
 
     Parameters
@@ -105,11 +140,3 @@ class TopicRequest(Request[_Struct]):  # type: ignore[misc]
     def build(self, request_struct_class: type[Any]) -> Any:
         """The request in the one version that is spoken here."""
         return request_struct_class([(_NO_ID, self._topic, {})], False, False, {})
-
-    @staticmethod
-    def read(response: Any) -> str | None:
-        """The topic's id, hexadecimal; None when the topic does not exist."""
-        for error, _name, topic_id, *_ in response.topics:
-            if not error:
-                return str(topic_id.hex())
-        return None

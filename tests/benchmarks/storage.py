@@ -59,7 +59,7 @@ async def _measure(url: str, rounds: int) -> Rates:
     shard.feed(log[:4000])
     for at in range(4000, len(log), _RECORDS_BETWEEN):
         shard.feed(log[at : at + _RECORDS_BETWEEN])
-        value = b"".join(shard.buckets[bucket].to_bytes() for bucket in shard.changed)
+        value = b"".join(shard.buckets[bucket].to_bytes() for bucket in shard.buckets.changed)
         started = perf_counter()
         await store._redis.set("bench", value)
         plain = perf_counter() - started

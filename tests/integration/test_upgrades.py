@@ -230,7 +230,7 @@ async def test_what_peers_taught_before_is_padded(make_settings: MakeSettings) -
     assert (await taking.write(1, taken)).done
     record = await store.load_shard("main", 1)
     assert record is not None
-    assert read_state(record).digests == theirs.bucket_digests()
+    assert read_state(record).digests == theirs.buckets.digests()
     assert (await peers.read(1) or read).digest == theirs.digest()
     with pytest.raises(ConfigError, match="extended"):
         await Peers(store, old.lineage, "main").read(1)

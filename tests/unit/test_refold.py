@@ -49,4 +49,4 @@ def test_a_checkpoint_without_a_history_was_always_as_now() -> None:
     assert refold.shard.digest() == shard.digest()
     restored = Shard.restore(LINEAGE, older, {str(b): s.to_bytes() for b, s in shard.buckets.items()})
     assert restored.grown == [Growth(0, 4)]
-    assert not restored.changed
+    assert not restored.buckets.changed

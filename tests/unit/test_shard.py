@@ -256,10 +256,10 @@ def test_the_state_names_the_digest_of_every_bucket() -> None:
     shard = Shard(LINEAGE)
     shard.feed(turns(50, step_ms=10 * MINUTE))
     assert len(shard.buckets) > 2
-    assert shard.state.digests == shard.bucket_digests() == restored(shard).bucket_digests()
-    before = shard.bucket_digests()
+    assert shard.state.digests == shard.buckets.digests() == restored(shard).buckets.digests()
+    before = shard.buckets.digests()
     shard.feed(records([turn("d", shard.watermark_ms)], 50))
-    changed = {name for name, value in shard.bucket_digests().items() if before.get(name) != value}
+    changed = {name for name, value in shard.buckets.digests().items() if before.get(name) != value}
     assert len(changed) == 1
 
 

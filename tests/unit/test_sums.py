@@ -40,8 +40,8 @@ def test_a_feed_forgets_the_digests_that_it_changes() -> None:
     asked, log = Shard(LINEAGE), turns(60)
     for at in range(0, 60, 10):
         asked.feed(log[at : at + 10])
-        asked.bucket_digests()
-    assert asked.bucket_digests() == {
+        asked.buckets.digests()
+    assert asked.buckets.digests() == {
         str(b): hashlib.sha256(s.to_bytes()).hexdigest() for b, s in asked.buckets.items()
     }
 

@@ -126,7 +126,7 @@ async def _verify_partition(
         progress(again.shard.position - first)
     progress(state.next - first)
     changed = set(damaged(record.buckets, state))
-    folded = again.shard.bucket_digests()
+    folded = again.shard.buckets.digests()
     parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}
     partings = sorted((again.parting(name, changed, folded) for name in parted | changed), key=lambda p: p.from_ms)
     return Verdict(
@@ -175,16 +175,16 @@ class _Again:
         shard, first, last = self.shard, records[0].offset, records[-1].offset
         self.records += len(records)
         self._refold.feed(records)
-        for bucket in shard.changed:
+        for bucket in shard.buckets.changed:
             self._offsets[bucket] = (self._offsets.get(bucket, (first, last))[0], last)
-        for fine in shard.removed & self._offsets.keys():
+        for fine in shard.buckets.removed & self._offsets.keys():
             begun = self._offsets.pop(fine)[0]
             for coarse in shard.buckets:
                 if coarse.level > fine.level and coarse.ordinal == fine.ordinal >> (coarse.level - fine.level):
                     at = self._offsets.get(coarse, (begun, last))
                     self._offsets[coarse] = (min(at[0], begun), at[1])
-        shard.changed.clear()
-        shard.removed.clear()
+        shard.buckets.changed.clear()
+        shard.buckets.removed.clear()
 
     def as_of_digest(self) -> str:
         """The digest at the offset that was asked for; what comes after the last record changes nothing."""

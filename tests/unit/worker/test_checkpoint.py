@@ -75,7 +75,7 @@ async def test_only_what_changed_is_written(client: Any, store: Store, settings:
         await client.hset(key, f"bucket:{bucket}", b"as it was")
     holding.shard.feed(records([turn("next", LAST_MS)], 40))
     assert await checkpoints.write(0, holding) is Applied.OK
-    assert not holding.shard.changed and not holding.shard.removed
+    assert not holding.shard.buckets.changed and not holding.shard.buckets.removed
     stored = await client.hgetall(key)
     assert stored[f"bucket:{newest}".encode()] == holding.shard.buckets[newest].to_bytes()
     assert stored[f"bucket:{kept}".encode()] == b"as it was"
@@ -92,9 +92,9 @@ async def test_a_refused_write_keeps_what_changed(store: Store, settings: Settin
     holding = await held(checkpoints)
     holding.shard.feed(LOG)
     await held(checkpoints)
-    changed = set(holding.shard.changed)
+    changed = set(holding.shard.buckets.changed)
     assert await checkpoints.write(0, holding) is Applied.FENCED
-    assert holding.shard.changed == changed != set()
+    assert holding.shard.buckets.changed == changed != set()
 
 
 async def test_a_repeated_write_is_recognised(store: Store, settings: Settings) -> None:
@@ -120,7 +120,7 @@ async def test_a_damaged_checkpoint_is_refused(client: Any, store: Store, settin
     assert record is not None
     with pytest.raises(DependencyError):
         restored(settings.lineage, record)
-    assert read_state(record).digests == holding.shard.bucket_digests()
+    assert read_state(record).digests == holding.shard.buckets.digests()
 
 
 async def test_a_lost_checkpoint_is_refused(client: Any, store: Store, settings: Settings) -> None:

@@ -71,7 +71,7 @@ async def test_only_changed_buckets_are_fetched(
     await peers.read(0)
     assert fetched == [sorted(map(str, holding.shard.buckets))]
     holding.shard.feed(records([turn("next", LAST_MS)], 40))
-    [changed] = holding.shard.changed
+    [changed] = holding.shard.buckets.changed
     await checkpoints.write(0, holding)
     for _ in range(2):
         read = await peers.read(0)
@@ -98,7 +98,7 @@ async def test_merged_buckets_are_dropped(checkpoints: Checkpoints, peers: Peers
     holding = await taught(checkpoints, LOG)
     await peers.read(0)
     holding.shard.feed(records([turn(f"d-{i}", LAST_MS + i * 500_000) for i in range(100)], 40))
-    assert holding.shard.removed
+    assert holding.shard.buckets.removed
     await checkpoints.write(0, holding)
     read = await peers.read(0)
     assert read is not None and read.buckets.keys() == holding.shard.buckets.keys()

@@ -154,7 +154,7 @@ def test_the_range_is_narrow_where_buckets_are_fine(
     """For a bucket of the last hours the offsets are those of the batches that the log adds to it."""
     shard = folded(settings, archive)
     newest = max(shard.buckets, key=lambda bucket: bucket.ordinal << bucket.level)
-    digests = shard.bucket_digests() | {str(newest): "0" * 64}
+    digests = shard.buckets.digests() | {str(newest): "0" * 64}
     parting = verified(monkeypatch, settings, stored(shard, digests=digests), archive).parting
     assert parting is not None and parting.first is not None
     assert (parting.bucket, parting.last) == (str(newest), TURNS - 1)
