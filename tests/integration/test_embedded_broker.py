@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PARTITIONS = 6
 PER_PARTITION = 50
 GROUP = "learners"
-WAIT_SECONDS = 45.0
+WAIT_SECONDS = 120.0
 
 # Reads, says what it read and only then commits it: one JSON line [partition, offset] per record.
 MEMBER = """

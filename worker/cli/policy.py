@@ -195,14 +195,18 @@ def promote(
     ] = 300.0,
     unpin: Annotated[bool, typer.Option("--unpin", help="Lift the pin, where a version is pinned.")] = False,
 ) -> None:
-    """Put a lineage that was learned by alice-rl replay in the place of the live one.
+    """Put a lineage that was learned by alice-rl replay in the place of the
+    live one.
 
-    It is first brought level: what came into the log since the replay is folded, until it knows all that the live
-    policy knows. Then one step in Redis makes it the active lineage together with its first policy, so clients see the
-    old one or the new one and nothing between. Traffic and workers may go on meanwhile.
+    It is first brought level: what came into the log since the replay is
+    folded, until it knows all that the live policy knows. Then one step in
+    Redis makes it the active lineage together with its first policy, so
+    clients see the old one or the new one and nothing between. Traffic and
+    workers may go on meanwhile.
 
-    Give the same configuration as to the replay. Workers with the same features and arms go over by themselves;
-    others must be restarted with the new configuration, and publish nothing until then.
+    Give the same configuration as to the replay. Workers with the same
+    features and arms go over by themselves; others must be restarted with
+    the new configuration, and publish nothing until then.
 
     For example:
 

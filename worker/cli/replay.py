@@ -52,15 +52,18 @@ def replay(
         bool, typer.Option("--dry-run", help="Say what would be read and written, and do nothing.")
     ] = False,
 ) -> None:
-    """Learn a stretch of the log under a lineage of its own, beside the live worker.
+    """Learn a stretch of the log under a lineage of its own, beside the live
+    worker.
 
-    It is the same fold as the worker's, partition by partition in processes, and ends with the same bytes. Nothing that
-    is live is touched: the lineage has its own keys, and no consumer group is joined. After Ctrl-C or a crash the same
-    command goes on where it was.
+    It is the same fold as the worker's, partition by partition in
+    processes, and ends with the same bytes. Nothing that is live is
+    touched: the lineage has its own keys, and no consumer group is joined.
+    After Ctrl-C or a crash the same command goes on where it was.
 
-    The lineage is learned with the configuration that is given: other features, arms or bounds by --config or --set.
-    Times are those of the records, UTC unless they say otherwise. When it is done, `alice-rl policy promote --lineage
-    NAME` puts it in the place of the live one.
+    The lineage is learned with the configuration that is given: other
+    features, arms or bounds by --config or --set. Times are those of the
+    records, UTC unless they say otherwise. When it is done, `alice-rl
+    policy promote --lineage NAME` puts it in the place of the live one.
 
     For example:
 
@@ -68,7 +71,7 @@ def replay(
 
       alice-rl replay --lineage may --from 2026-05-01 --to 2026-06-01
 
-      alice-rl replay --lineage all --source archive-2025.jsonl.zst --source archive-2024/
+      alice-rl replay --lineage all --source 2025.jsonl.zst --source 2024/
     """
     from worker.replay.bounds import Bound
     from worker.settings import of_lineage

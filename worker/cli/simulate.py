@@ -61,10 +61,12 @@ def simulate(
         _TurnEvents, typer.Option(help="Decision and outcome as two events, or as one whole turn.")
     ] = _TurnEvents.SPLIT,
 ) -> None:
-    """Run the simulated assistant: its users' turns, decided by a policy, as telemetry.
+    """Run the simulated assistant: its users' turns, decided by a policy, as
+    telemetry.
 
-    To a file the same seed writes the same bytes, unless the policy is the one in Redis. To Kafka, event time is the
-    clock's: at a rate of R a simulated second takes as long as one of ours.
+    To a file the same seed writes the same bytes, unless the policy is the
+    one in Redis. To Kafka, event time is the clock's: at a rate of R a
+    simulated second takes as long as one of ours.
 
     For example:
 

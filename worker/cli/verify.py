@@ -44,13 +44,17 @@ def verify(
         int | None, typer.Option("--jobs", min=1, max=256, help="Processes at work; one per core by default.")
     ] = None,
 ) -> None:
-    """Fold the log again, and compare with the checkpoints and the live policy.
+    """Fold the log again, and compare with the checkpoints and the live
+    policy.
 
-    Each partition is read from where its fold began, or from a savepoint, up to where its checkpoint stands, and
-    compared bucket by bucket, by SHA-256. Where they part, the first bucket and its offsets are named. The sums
-    that the live policy was solved from are compared as well, at its own offsets. Workers may go on meanwhile.
+    Each partition is read from where its fold began, or from a savepoint,
+    up to where its checkpoint stands, and compared bucket by bucket, by
+    SHA-256. Where they part, the first bucket and its offsets are named.
+    The sums that the live policy was solved from are compared as well, at
+    its own offsets. Workers may go on meanwhile.
 
-    Exit code 0: equal. 1: not equal, or the log no longer reaches back to the beginning.
+    Exit code 0: equal. 1: not equal, or the log no longer reaches back to
+    the beginning.
 
     For example:
 

@@ -23,11 +23,13 @@ __all__ = ["worker"]
 def worker(invocation: Invocation) -> None:
     """Learn from Kafka and publish policies to Redis, until SIGTERM or Ctrl-C.
 
-    It takes its share of the topic's partitions, resumes each from its checkpoint, and publishes a policy whenever
-    something was learned. More workers in the same group share the partitions.
+    It takes its share of the topic's partitions, resumes each from its
+    checkpoint, and publishes a policy whenever something was learned. More
+    workers in the same group share the partitions.
 
-    The first signal ends it in order: checkpoint, publish, leave the group. The second ends it at once; nothing is lost
-    then either, the next start reads a little more.
+    The first signal ends it in order: checkpoint, publish, leave the group.
+    The second ends it at once; nothing is lost then either, the next start
+    reads a little more.
 
     For example:
 
