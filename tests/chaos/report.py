@@ -19,7 +19,8 @@ class ChaosReport(Struct, kw_only=True):
 
     `restarts` counts the processes after the first of each worker, `rebalances` the times that a worker took partitions
     over, `fenced` the partitions that one held for too long, `exits` the ends of workers
-    that nobody asked for, and `crashes` those among them that are bugs.
+    that nobody asked for, and `crashes` those among them that are bugs. `verify_equal` is what `alice-rl verify` says
+    of it all, `verify_after_one_byte` where it says that they part once a byte of a shard was changed by hand.
     """
 
     seed: int
@@ -34,6 +35,8 @@ class ChaosReport(Struct, kw_only=True):
     double: int
     longest_stall_seconds: float
     snapshots_checked: int
+    verify_equal: bool
+    verify_after_one_byte: str
     rejected: int
     fenced: int
     exits: int
@@ -42,8 +45,9 @@ class ChaosReport(Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was lost, nothing counted twice, and no worker failed."""
-        return self.equal and not self.lost and not self.double and not self.crashes
+        """Whether nothing was lost, nothing counted twice, no worker failed, and users can prove that themselves."""
+        exact = self.equal and not self.lost and not self.double and not self.crashes
+        return exact and self.verify_equal and bool(self.verify_after_one_byte)
 
 
 class RollingReport(Struct, kw_only=True):

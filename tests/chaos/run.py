@@ -14,6 +14,7 @@ from tests.chaos.faults import carry_out
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.judge import Verdict, judge, log_ends
 from tests.chaos.plan import plan
+from tests.chaos.proof import prove
 from tests.chaos.report import ChaosReport, RollingReport, longest_gap_seconds, progress
 from tests.chaos.traffic import Producer
 from tests.chaos.watch import StuckError, Watch
@@ -45,6 +46,7 @@ async def run_chaos(deployment: Deployment, seed: int, minutes: float, rate: flo
         await until
 
     learning, verdict = await _learn(deployment, seed, rate, disturb)
+    proof = await prove(deployment)
     kinds = Counter[str](fault.kind for fault in faults)
     fleet = learning.fleet
     return ChaosReport(
@@ -60,6 +62,8 @@ async def run_chaos(deployment: Deployment, seed: int, minutes: float, rate: flo
         double=verdict.double,
         longest_stall_seconds=round(learning.watch.longest_stall_seconds, 2),
         snapshots_checked=len(verdict.snapshots),
+        verify_equal=proof.equal,
+        verify_after_one_byte=proof.parting,
         rejected=verdict.rejected,
         fenced=fleet.count("partition.fenced"),
         exits=len(fleet.exits),
