@@ -9,21 +9,38 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Collection
+from typing import Protocol
 
 from alice_rl.log import get_logger
 from alice_rl.shard import Shard
 from worker.checkpoint import Checkpoints, Holding
-from worker.consumer import Consumer
 from worker.folding import pass_over
 from worker.log_loss import recreated, unreadable
 from worker.settings import Settings
 
-__all__ = ["Assignment"]
+__all__ = ["Assignment", "Group"]
 
 logger = get_logger(__name__)
 
 # Before a partition that somebody else has claimed is claimed again: the first pause at most, and how often it doubles.
 _FENCED_SECONDS, _FENCED_DOUBLINGS = 1.0, 4
+
+
+class Group(Protocol):
+    """The consumer group, and the log that it shares out."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def partitions(self) -> set[int]: ...
+    @property
+    def topic_partitions(self) -> set[int]: ...
+    async def topic_id(self) -> str: ...
+    async def log_ends(self, partition: int) -> tuple[int, int]: ...
+    async def ends(self, partitions: Collection[int]) -> dict[int, int]: ...
+    def seek(self, partition: int, offset: int) -> bool: ...
+    def park(self, partition: int) -> None: ...
 
 
 class Assignment:
@@ -32,7 +49,7 @@ class Assignment:
     Parameters
     ----------
     settings : Settings
-    consumer : Consumer
+    group : Group
     checkpoints : Checkpoints
 
     Attributes
@@ -43,11 +60,11 @@ class Assignment:
         Of the lineage that is learned.
     """
 
-    def __init__(self, settings: Settings, consumer: Consumer, checkpoints: Checkpoints) -> None:
+    def __init__(self, settings: Settings, group: Group, checkpoints: Checkpoints) -> None:
         self.holdings: dict[int, Holding] = {}
         self.checkpoints = checkpoints
         self._settings = settings
-        self._consumer = consumer
+        self._group = group
         self._epoch = -1
         self._topic_id: str | None = None
         self._foreign: set[int] = set()  # partitions whose checkpoint is of a topic with another id
@@ -60,12 +77,12 @@ class Assignment:
 
         Until then, what the client hands out comes from where the group has committed.
         """
-        return self._epoch == self._consumer.epoch
+        return self._epoch == self._group.epoch
 
     @property
     def settled(self) -> bool:
         """Whether the group has assigned anything yet, and the holdings are what it has."""
-        return self.sought and self._consumer.epoch > 0 and not self._again_at
+        return self.sought and self._group.epoch > 0 and not self._again_at
 
     @property
     def settling_due(self) -> bool:
@@ -90,8 +107,8 @@ class Assignment:
         DependencyError
             Redis or Kafka is away, or holds what must not be gone on from.
         """
-        epoch, now = self._consumer.epoch, asyncio.get_running_loop().time()
-        moved, assigned = epoch != self._epoch, self._consumer.partitions
+        epoch, now = self._group.epoch, asyncio.get_running_loop().time()
+        moved, assigned = epoch != self._epoch, self._group.partitions
         for partition in self.holdings.keys() - assigned:
             del self.holdings[partition]
             logger.info("partition.revoked", partition=partition, epoch=epoch)
@@ -105,8 +122,8 @@ class Assignment:
             elif self._again_at.get(partition, 0.0) <= now:
                 await self._take(partition, epoch)
             elif moved:
-                self._consumer.park(partition)
-            if self._consumer.epoch != epoch:
+                self._group.park(partition)
+            if self._group.epoch != epoch:
                 return  # it moved again; the next turn of the loop starts over
         self._epoch = epoch
 
@@ -118,7 +135,7 @@ class Assignment:
         DependencyError
             It is another topic, or the brokers do not tell.
         """
-        found = await self._consumer.topic_id()
+        found = await self._group.topic_id()
         if self._topic_id not in (None, found):
             raise recreated(f"topic {self._settings.kafka.topic!r} has another id than before")
         self._topic_id = found
@@ -143,7 +160,7 @@ class Assignment:
     def lose(self, partition: int, *, at_once: bool) -> None:
         """Let go of a partition, and claim it again: at once, or after a pause that grows from loss to loss."""
         self.holdings.pop(partition, None)
-        self._consumer.park(partition)
+        self._group.park(partition)
         self._losses[partition] += 1
         pause = min(self._settings.worker.checkpoint_interval_seconds, _FENCED_SECONDS)
         pause *= 2 ** min(self._losses[partition] - 1, _FENCED_DOUBLINGS) * random.uniform(1.0, 2.0)
@@ -154,10 +171,10 @@ class Assignment:
 
         On a quiet topic retention may have taken it meanwhile: then there is nothing to see, and nothing is missing.
         """
-        first, end = await self._consumer.log_ends(partition)
+        first, end = await self._group.log_ends(partition)
         if shard.next < first:
             raise unreadable(partition, shard.next, first, end)
-        self._consumer.seek(partition, max(shard.position - 1, shard.start, first))
+        self._group.seek(partition, max(shard.position - 1, shard.start, first))
 
     async def _take(self, partition: int, epoch: int) -> None:
         """Claim one partition and go to where its checkpoint says, unless another worker was quicker."""
@@ -168,7 +185,7 @@ class Assignment:
             logger.warning("partition.fenced", partition=partition, epoch=epoch, reason="claimed by another worker")
             self.lose(partition, at_once=False)
             return
-        first, end = await self._consumer.log_ends(partition)
+        first, end = await self._group.log_ends(partition)
         shard = holding.shard
         if holding.stored_next is None:
             shard.begin(max(first, await self._start(partition)))
@@ -178,7 +195,7 @@ class Assignment:
             holding = holding._replace(suspicion=None)  # there was nothing to die of: it only had nothing to do
         self._compare_topics(partition, shard)
         holding = await pass_over(self.checkpoints, partition, holding, self._settings.worker.skipped)
-        self._consumer.seek(partition, max(shard.position, first))
+        self._group.seek(partition, max(shard.position, first))
         self.holdings[partition] = holding
         self._again_at.pop(partition, None)
         seconds = round(clock() - started, 3)
@@ -201,5 +218,5 @@ class Assignment:
         """
         if self._settings.kafka.start_from == "earliest":
             return 0
-        ends = await self._consumer.ends(self._consumer.topic_partitions)
+        ends = await self._group.ends(self._group.topic_partitions)
         return (await self.checkpoints.starts(ends)).get(partition, 0)

@@ -9,20 +9,33 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from alice_rl.errors import DependencyError
-from alice_rl.intake import Record
+from alice_rl.intake import Record, Rejected
 from alice_rl.log import get_logger
 from alice_rl.snapshot.records import Applied
 from worker.assignment import Assignment
 from worker.checkpoint import Holding
-from worker.consumer import Consumer
-from worker.dead_letters import DeadLetters
 from worker.folding import feed
 
-__all__ = ["Partitions"]
+__all__ = ["Log", "Partitions", "SetAside"]
 
 logger = get_logger(__name__)
+
+
+class Log(Protocol):
+    """Where reading stands, and who is told how far the checkpoints are."""
+
+    async def position(self, partition: int) -> int | None: ...
+    async def commit(self, offsets: dict[int, int]) -> None: ...
+
+
+class SetAside(Protocol):
+    """Where rejected records go."""
+
+    async def send(self, partition: int, rejected: Sequence[Rejected]) -> None: ...
+    async def flush(self) -> None: ...
 
 
 class Partitions:
@@ -31,8 +44,8 @@ class Partitions:
     Parameters
     ----------
     assignment : Assignment
-    consumer : Consumer
-    dead_letters : DeadLetters
+    log : Log
+    dead_letters : SetAside
     lease_seconds : float
         How long a partition counts as held without a checkpoint; an idle one renews its lease in a third of it.
 
@@ -42,12 +55,10 @@ class Partitions:
         Records folded and rejected by this process.
     """
 
-    def __init__(
-        self, assignment: Assignment, consumer: Consumer, dead_letters: DeadLetters, lease_seconds: float
-    ) -> None:
+    def __init__(self, assignment: Assignment, log: Log, dead_letters: SetAside, lease_seconds: float) -> None:
         self.counts: Counter[str] = Counter()
         self._assignment = assignment
-        self._consumer = consumer
+        self._log = log
         self._dead_letters = dead_letters
         self._renewal_seconds = lease_seconds / 3
 
@@ -89,7 +100,7 @@ class Partitions:
         """End the restoring of shards whose last records before `next` are gone: by compaction, or by retention."""
         for partition, holding in self._assignment.holdings.items():
             if holding.shard.rebuilding and self._assignment.sought:
-                position = await self._consumer.position(partition)
+                position = await self._log.position(partition)
                 if position is not None and holding.shard.arrive(position):
                     self._end_restoring(partition, holding)
 
@@ -122,7 +133,7 @@ class Partitions:
         written = await self._write(due, now)
         if written:
             self.counts["checkpoints"] += 1
-            await self._consumer.commit(written)
+            await self._log.commit(written)
             logger.debug("checkpoint.written", partitions=sorted(written), seconds=round(clock() - started, 4))
 
     async def _write(self, due: Mapping[int, Holding], now: float) -> dict[int, int]:

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from alice_rl.errors import DependencyError
 from alice_rl.log import get_logger
 from worker.checkpoint import Holding
-from worker.consumer import Consumer
 from worker.settings import WorkerSettings
 
-__all__ = ["Health", "Watchdog"]
+__all__ = ["Health", "Watchdog", "Watched"]
 
 logger = get_logger(__name__)
 
 _LOOKS = 4  # within the time after which a partition counts as stalled
+
+
+class Watched(Protocol):
+    """Where reading stands, and where the log ends."""
+
+    async def ends(self, partitions: Collection[int]) -> dict[int, int]: ...
+    async def position(self, partition: int) -> int | None: ...
+    def lag(self, partition: int, position: int) -> int: ...
 
 
 class Health(Struct, frozen=True):
@@ -63,7 +70,7 @@ class Watchdog:
     Parameters
     ----------
     settings : WorkerSettings
-    consumer : Consumer
+    log : Watched
     holdings : mapping of int to Holding
         The worker's own, as they change.
     troubles : callable
@@ -80,14 +87,14 @@ class Watchdog:
     def __init__(
         self,
         settings: WorkerSettings,
-        consumer: Consumer,
+        log: Watched,
         holdings: Mapping[int, Holding],
         troubles: Callable[[], list[str]],
     ) -> None:
         self.health = Health()
         self.renewal_due = False
         self._settings = settings
-        self._consumer = consumer
+        self._log = log
         self._holdings = holdings
         self._troubles = troubles
         self._paces: dict[int, _Pace] = {}
@@ -104,7 +111,7 @@ class Watchdog:
         """Look once, and say what has changed."""
         held = sorted(self._holdings)
         try:
-            ends = await self._consumer.ends(held) if held else {}
+            ends = await self._log.ends(held) if held else {}
         except DependencyError as error:
             self._lose_kafka(error)
             ends = {}
@@ -120,7 +127,7 @@ class Watchdog:
         self._judge()
 
     async def _pace(self, partition: int, end: int, now: float) -> None:
-        position, before = await self._consumer.position(partition), self._paces.get(partition)
+        position, before = await self._log.position(partition), self._paces.get(partition)
         reached = position is not None and position >= end
         if before is None or before.position != position or reached:
             self._paces[partition] = _Pace(position, now, end)
@@ -180,6 +187,6 @@ class Watchdog:
         """
         pace = self._paces.get(partition)
         if pace is None:
-            return self._consumer.lag(partition, position)
+            return self._log.lag(partition, position)
         position = max(position, pace.position or 0)
-        return max(self._consumer.lag(partition, position), pace.end - position, 0)
+        return max(self._log.lag(partition, position), pace.end - position, 0)

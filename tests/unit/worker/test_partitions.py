@@ -33,9 +33,9 @@ class Cast:
         self.consumer, self.dead_letters = FakeConsumer(*assigned), FakeDeadLetters()
         self.checkpoints = makes_checkpoints(store, settings)
         consumer, dead_letters = self.consumer, self.dead_letters
-        self.assignment = Assignment(settings, consumer, self.checkpoints)  # type: ignore[arg-type]
+        self.assignment = Assignment(settings, consumer, self.checkpoints)
         lease_seconds = settings.worker.lease_seconds
-        self.partitions = Partitions(self.assignment, consumer, dead_letters, lease_seconds)  # type: ignore[arg-type]
+        self.partitions = Partitions(self.assignment, consumer, dead_letters, lease_seconds)
 
     @property
     def holdings(self) -> dict[int, Holding]:

@@ -29,7 +29,7 @@ class Watched:
         self.troubles: list[str] = []
         self.age_seconds = 10.0
         settings = WorkerSettings(stall_seconds=STALL, ready_lag_seconds=READY_LAG)
-        self.dog = Watchdog(settings, self.consumer, self.holdings, lambda: self.troubles)  # type: ignore[arg-type]
+        self.dog = Watchdog(settings, self.consumer, self.holdings, lambda: self.troubles)
         watermark = self.holdings[0].shard.watermark_ms / 1000
         monkeypatch.setattr(worker.watchdog, "time", SimpleNamespace(time=lambda: watermark + self.age_seconds))
 
