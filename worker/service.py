@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
 
 from msgspec import structs
 
 from alice_rl import __version__
 from alice_rl.errors import AliceError, ConfigError, DependencyError
 from alice_rl.log import get_logger
+from alice_rl.snapshot.connection import is_transient
 from alice_rl.snapshot.store import Retention, Store
 from worker.assignment import Assignment
 from worker.checkpoint import Checkpoints, Holding
@@ -32,6 +34,7 @@ __all__ = ["Worker"]
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
 _RETRY_SECONDS = (0.2, 5.0)
 # What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is
 # retried: the sums are in memory, the log keeps the rest, and a worker that gave up would only have to read it again.
@@ -140,15 +143,14 @@ class Worker:
 
     async def _start(self) -> None:
         """Reach Redis and Kafka, and make sure that the lineage is ours to learn."""
-        await self._store.wait_ready(self.settings.redis.start_timeout_seconds)
         name = self.settings.policy.lineage
         structure = name, self._lineage.fingerprint, self._lineage.to_json()
-        await self._store.declare_lineage(*structure, extend=False)
-        active = await self._store.activate_lineage(name, only_if_none=True)
+        await self._patiently(lambda: self._store.declare_lineage(*structure, extend=False))
+        active = await self._patiently(lambda: self._store.activate_lineage(name, only_if_none=True))
         await self._consumer.start()
         await self._dead_letters.start()
         # Only now, because it ends the workers of the configuration before: one that cannot read takes over nothing.
-        if appended := await self._store.declare_lineage(*structure):
+        if appended := await self._patiently(lambda: self._store.declare_lineage(*structure)):
             logger.info("lineage.extended", lineage=name, features=appended, fingerprint=self._lineage.fingerprint)
         gc.freeze()  # what is loaded by now stays; the collector need not walk it again
         logger.info(
@@ -161,6 +163,20 @@ class Worker:
             group=self.settings.kafka.group_id,
             instance=self.instance,
         )
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What Redis answers once it is ready: it may go away again right after, and a start may wait a while."""
+        clock, timeout = asyncio.get_running_loop().time, self.settings.redis.start_timeout_seconds
+        give_up_at = clock() + timeout
+        while True:
+            await self._store.wait_ready(max(0.0, give_up_at - clock()))
+            try:
+                return await ask()
+            except DependencyError as error:
+                if clock() > give_up_at or not (is_transient(error) or error.code == "redis_out_of_memory"):
+                    raise
+                logger.warning("redis.unreachable", error=str(error), retry_seconds=_RETRY_SECONDS[0])
+            await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def _watched(self) -> None:
         """The loop, with the watchdog beside it."""

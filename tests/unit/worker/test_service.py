@@ -133,3 +133,25 @@ async def test_a_takeover_is_followed_although_redis_was_away(
             await one_turn(made)
     await one_turn(made)
     assert made.settings.policy.lineage == "again"
+
+
+@pytest.mark.parametrize("code", ["redis_unreachable", "redis_out_of_memory"])
+async def test_a_start_waits_for_a_redis_that_goes_away_again(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Ready for a moment and gone at the next command, or full: the start asks again."""
+    consumer: Any = FakeConsumer(0)
+    worker = Worker(settings, consumer, store)
+    declare, asked = store.declare_lineage, 0
+
+    async def flaky(*structure: Any, **options: Any) -> tuple[str, ...]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise DependencyError("not now", code=code)
+        return await declare(*structure, **options)
+
+    monkeypatch.setattr(store, "declare_lineage", flaky)
+    structure = "main", settings.lineage.fingerprint, settings.lineage.to_json()
+    assert await worker._patiently(lambda: store.declare_lineage(*structure)) == ()
+    assert asked == 2
