@@ -24,4 +24,4 @@ async def promote_lineage(
         pinned = (await store.read_head()).pinned
         if unpin and pinned is not None:
             await store.promote(pinned, request=uuid.uuid4().hex, pin=Pin.UNPIN, who=operator(), why=why)
-        return await take_over(store, settings, why=why, timeout_seconds=timeout_seconds, show=show)
+        return await take_over(store, settings, who=operator(), why=why, timeout_seconds=timeout_seconds, show=show)

@@ -51,7 +51,7 @@ class Takeover(Struct, frozen=True):
 
 
 async def take_over(
-    store: Store, settings: Settings, *, why: str, timeout_seconds: float, show: Callable[[int], object]
+    store: Store, settings: Settings, *, who: str, why: str, timeout_seconds: float, show: Callable[[int], object]
 ) -> Takeover:
     """Make the lineage of the settings the active one.
 
@@ -60,8 +60,8 @@ async def take_over(
     store : Store
     settings : Settings
         With the lineage's own configuration.
-    why : str
-        Reason, for the audit.
+    who, why : str
+        Whose wish it is, and the reason, for the audit.
     timeout_seconds : float
         How long to try to be level with what is live.
     show : callable
@@ -84,10 +84,11 @@ async def take_over(
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     async with TopicReader(settings.kafka, settings.kafka.topic) as reader:
         chaser, rounds = _Chaser(store, settings, reader), 0
+        candidate = _Candidate(store, settings, replaced, who, why)
         while True:
             rounds += 1
             await chaser.catch_up(show)
-            published, offsets = await _publish(store, settings, replaced, why)
+            published, offsets = await candidate.offer()
             if published.applied.done:
                 return Takeover(name, replaced, published.version, rounds, chaser.records, offsets)
             if published.applied not in (Applied.CAS, Applied.OFFSETS):
@@ -177,34 +178,48 @@ class _Chaser:
         return owner.lease_until_ms > (await self._store.read_head()).now_ms
 
 
-async def _publish(store: Store, settings: Settings, replaced: str, why: str) -> tuple[Published, dict[int, int]]:
-    """Offer the lineage's first snapshot, of all that its checkpoints hold."""
-    name = settings.policy.lineage
-    peers, taught = Peers(store, settings.lineage, name), dict[int, Taught]()
-    for partition in sorted(await store.known_partitions(name)):
-        part = await peers.read(partition)
-        if part is None:
-            raise AliceError(
-                f"the checkpoint of partition {partition} in lineage {name!r} is gone or damaged",
-                code="checkpoint_corrupt",
-                hint=f"alice-rl verify --set policy.lineage={name} says more; replay it under another name",
-            )
-        taught[partition] = part
-    offsets = {partition: part.next for partition, part in taught.items()}
-    head = await store.read_head()
-    snapshot = solve_policy(taught, settings, version=head.seq + 1)
-    blob = pack(snapshot, settings.snapshot.signing_key.encode() or None)
-    publication = Publication(
-        expected_seq=head.seq,
-        lineage=name,
-        offsets=offsets,
-        digest=digest(blob),
-        blob=blob,
-        takes_over_from=replaced,
-        who=instance_name(),
-        why=why,
-    )
-    return await store.publish(publication), offsets
+class _Candidate:
+    """The lineage's first policy: that of all its checkpoints, wherever they have got to."""
+
+    def __init__(self, store: Store, settings: Settings, replaced: str, who: str, why: str) -> None:
+        self._store = store
+        self._settings = settings
+        self._replaced = replaced
+        self._who, self._why = who, why
+        self._peers = Peers(store, settings.lineage, settings.policy.lineage)
+
+    async def offer(self) -> tuple[Published, dict[int, int]]:
+        """Solve it and offer it to Redis; its answer, and the as-of offsets."""
+        taught = await self._taught()
+        offsets = {partition: part.next for partition, part in taught.items()}
+        head = await self._store.read_head()
+        snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
+        blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
+        publication = Publication(
+            expected_seq=head.seq,
+            lineage=self._settings.policy.lineage,
+            offsets=offsets,
+            digest=digest(blob),
+            blob=blob,
+            takes_over_from=self._replaced,
+            who=self._who,
+            why=self._why,
+        )
+        return await self._store.publish(publication), offsets
+
+    async def _taught(self) -> dict[int, Taught]:
+        """What each partition has taught; read again only where it moved since the last offer."""
+        name, taught = self._settings.policy.lineage, dict[int, Taught]()
+        for partition in sorted(await self._store.known_partitions(name)):
+            part = await self._peers.read(partition)
+            if part is None:
+                raise AliceError(
+                    f"the checkpoint of partition {partition} in lineage {name!r} is gone or damaged",
+                    code="checkpoint_corrupt",
+                    hint=f"alice-rl verify --set policy.lineage={name} says more; replay it under another name",
+                )
+            taught[partition] = part
+        return taught
 
 
 def _refused(name: str, published: Published) -> AliceError:

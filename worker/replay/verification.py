@@ -101,7 +101,8 @@ async def begins(settings: Settings, standing: Standing, since: Mapping[int, Sha
     async with TopicReader(settings.kafka, settings.kafka.topic) as reader:
         held = await reader.spans()
     for partition, first in firsts.items():
-        if partition in held and held[partition][0] > first:
+        something = first < standing.states[partition].next
+        if something and partition in held and held[partition][0] > first:
             raise AliceError(
                 f"partition {partition} is to be read from offset {first}, but the topic begins at "
                 f"{held[partition][0]} by now",
