@@ -128,3 +128,12 @@ def test_what_is_not_known_is_told(learned: Line) -> None:
     assert unknown.code == 2 and "those that have one: 0, 1" in unknown.stderr
     nothing = learned("verify", "--set", "policy.lineage=other")
     assert nothing.code == 1 and "has no checkpoints" in nothing.stderr
+    structure = learned("verify", "--set", "features.feature_dim=32")
+    assert structure.code == 2 and "another configuration" in structure.stderr
+
+
+def test_a_lost_checkpoint_is_not_equal(learned: Line, client: Any) -> None:
+    """A partition whose sums are gone is not passed over."""
+    client.delete(SHARD)
+    done = learned("verify")
+    assert done.code == 1 and "checkpoint of partition 1" in done.stderr

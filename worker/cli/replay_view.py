@@ -78,9 +78,8 @@ def verdict_view(
         )
     lines = [*(_parting_words(verdict) for verdict in verdicts if not verdict.equal), snapshot_words]
     lines += [f"Not verified: {name}; give it with --source." for name in missing]
-    told = (
-        Text("Equal: what is stored is what the log says.", "bold green") if equal else Text("NOT equal.", "bold red")
-    )
+    words = "Equal, as far as it was verified." if missing else "Equal: what is stored is what the log says."
+    told = Text(words, "bold green") if equal else Text("NOT equal.", "bold red")
     return Group(table, *map(Text, lines), told)
 
 

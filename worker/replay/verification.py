@@ -60,18 +60,33 @@ async def read_standing(store: Store, settings: Settings) -> Standing:
     Raises
     ------
     AliceError
-        The lineage has no checkpoints.
+        The lineage has no checkpoints, or has lost one.
+    ConfigError
+        It was learned with another configuration: folding its log with this one would say nothing.
     """
     name = settings.policy.lineage
+    declared = await store.lineage_config(name)
+    if declared is not None and declared[0] != settings.lineage.fingerprint:
+        raise ConfigError(
+            f"lineage {name!r} was learned with another configuration than this one",
+            code="lineage_mismatch",
+            hint="give the --config that it is learned with; alice-rl config check names what differs",
+        )
     head = await store.read_head()
     blob = None if head.live is None else await store.get_snapshot(head.live)
     records = {p: await store.shard_position(name, p) for p in sorted(await store.known_partitions(name))}
     states = {p: read_state(record) for p, record in records.items() if record is not None}
-    if not states:
+    if not records:
         raise AliceError(
             f"lineage {name!r} has no checkpoints",
             code="nothing_learned",
             hint="alice-rl status shows which lineage is active; name it with --set policy.lineage=...",
+        )
+    if lost := [str(p) for p in records if p not in states]:
+        raise AliceError(
+            f"NOT equal: the checkpoint of partition {', '.join(lost)} in lineage {name!r} is gone from Redis",
+            code="checkpoint_lost",
+            hint="alice-rl savepoint restore, or learn the log anew under another lineage",
         )
     if blob is None:
         words = "No policy is live." if head.live is None else "The bytes of the live policy are gone from Redis."
