@@ -208,7 +208,7 @@ async def test_another_structure_joins(quick_settings: MakeSettings, tmp_path: P
         async with WorkerProcess(other, tmp_path) as refused:
             assert await asyncio.wait_for(refused.process.wait(), 60) == 2
             assert "tool.arms" in refused.log.read_text()
-            assert "search" in refused.log.read_text()
+            assert "weather.lookup" in refused.log.read_text()
         await produce(settings.kafka, log[600:])
         await reach(settings, 1200)
         assert not worker.events("partition.fenced") and not worker.events("partition.revoked")
