@@ -123,6 +123,8 @@ class Checkpoints:
         if record is not None:
             return Holding(restored(self._lineage, record), claim.token, record.next, suspicion=suspicion)
         if claim.partition_known:
+            if partition not in await self._store.known_partitions(self.name):
+                return None  # a failover took it all back since the claim, and the claim with it
             raise DependencyError(
                 f"the checkpoint of partition {partition} in lineage {self.name!r} is gone from Redis",
                 code="checkpoint_lost",

@@ -22,6 +22,8 @@ _REMEMBERED = [
     (50, None),
     (92, None),
     (293, None),
+    (2133, None),
+    (2236, None),
     (3, "consumer_stuck fetch_error"),
 ]
 
