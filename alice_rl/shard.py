@@ -12,7 +12,7 @@ same bytes whoever folded them, and however often they were interrupted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
@@ -66,6 +66,9 @@ class Shard:
         The structures that the fold had, and from which offset on.
     counts : Counter
         What became of the records, for people; no part of the digest.
+    watch : callable, optional
+        Is shown the episodes as they are learned, never again those that a restart reads again; `next` is still the
+        offset before them.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Shard:
         self.tail = ""
         self.skipped: set[int] = set()
         self.grown = [Growth(start.offset, len(lineage.features.numerics))]
+        self.watch: Callable[[Sequence[Episode]], object] | None = None
         self._intake = Intake(lineage.arms, self.skipped)
         self._rereading: Rereading | None = None
         self._rejected = RejectedOffsets()
@@ -244,6 +248,8 @@ class Shard:
         episodes = self._join(taken, part, self._columnar)
         self._rejected.add(record.offset for record in taken.rejected)
         self._count(len(part), taken, len(episodes))
+        if self.watch is not None:
+            self.watch(episodes)
         self.next = part[-1].offset + 1
         self.tail = fingerprint(part[-1])
         return taken, episodes
