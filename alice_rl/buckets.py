@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from alice_rl.columns import Columns, add, joined
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket, bucket_rows, coarsen
+from alice_rl.parts import Parts
 from alice_rl.sums import Sums
 
 __all__ = ["Buckets"]
 
 
-class Buckets(dict[Bucket, Sums]):
+class Buckets(Parts[Sums]):
     """Sums by bucket of event time.
 
     Parameters
     ----------
     lineage : Lineage
-
-    Attributes
-    ----------
-    changed, removed : set of Bucket
-        Buckets that differ from, or are gone since, the last checkpoint; emptied by whoever writes one.
 
     Examples
     --------
@@ -31,18 +27,15 @@ class Buckets(dict[Bucket, Sums]):
     """
 
     def __init__(self, lineage: Lineage) -> None:
-        super().__init__()
-        self.changed: set[Bucket] = set()
-        self.removed: set[Bucket] = set()
+        super().__init__(lineage.bucket_seconds * 1000)
         self._lineage = lineage
 
     def learn(self, taught: Sequence[Columns], high_ms: int) -> None:
         """Add what was taught until the log's clock had reached `high_ms`, and merge what is old by then."""
-        span_ms = self._lineage.bucket_seconds * 1000
         for columns in joined(taught):
-            for bucket, rows in bucket_rows(columns.ts_ms, high_ms, span_ms).items():
+            for bucket, rows in bucket_rows(columns.ts_ms, high_ms, self._span_ms).items():
                 add(self._of(bucket), columns, rows)
-        for fine, coarse in coarsen(self, high_ms, span_ms).items():
+        for fine, coarse in coarsen(self, high_ms, self._span_ms).items():
             self[coarse] = self._of(coarse) + self.pop(fine)
             self.changed.discard(fine)
             self.removed.add(fine)
@@ -53,10 +46,6 @@ class Buckets(dict[Bucket, Sums]):
         for bucket, sums in self.items():
             sums.grow(lineage)
             self.changed.add(bucket)
-
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of each bucket's canonical bytes, by the bucket's name, in order."""
-        return dict(sorted((str(bucket), sums.digest()) for bucket, sums in self.items()))
 
     def _of(self, bucket: Bucket) -> Sums:
         self.changed.add(bucket)

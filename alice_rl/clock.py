@@ -35,12 +35,13 @@ class ClockState(Struct, frozen=True, array_like=True):
 class Readings(NamedTuple):
     """What the clock made of a batch, per record.
 
-    `times` (N,) event time to use; `now` (N,) the clock after the record; `late` (N,) bool; `clamped`, how many times
-    were clamped; `set_back`, positions at which the clock was set back.
+    `times` (N,) event time to use; `now` (N,) the clock after the record, `high` (N,) its latest time ever; `late` (N,)
+    bool; `clamped`, how many times were clamped; `set_back`, positions at which the clock was set back.
     """
 
     times: IntArray
     now: IntArray
+    high: IntArray
     late: npt.NDArray[np.bool_]
     clamped: int
     set_back: tuple[int, ...]
@@ -53,7 +54,7 @@ class Readings(NamedTuple):
         keep = ~self.late
         before: IntArray = np.cumsum(keep) - keep
         set_back = tuple(int(before[position]) for position in self.set_back)
-        return keep, Readings(self.times[keep], self.now[keep], self.late[keep], 0, set_back)
+        return keep, Readings(self.times[keep], self.now[keep], self.high[keep], self.late[keep], 0, set_back)
 
 
 class Clock:
@@ -101,15 +102,15 @@ class Clock:
         now = np.maximum.accumulate(np.concatenate(([self.state.now_ms or 0], ts_ms)))
         if (np.abs(ts_ms - now[:-1]) > self.horizon_ms).any():
             return self._read_singly(ts_ms)
+        high = np.maximum(now[1:], self.state.high_ms)
         if len(ts_ms):
-            last = int(now[-1])
-            self.state = ClockState(last, max(last, self.state.high_ms))
-        return Readings(ts_ms, now[1:], np.zeros(len(ts_ms), dtype=np.bool_), 0, ())
+            self.state = ClockState(int(now[-1]), int(high[-1]))
+        return Readings(ts_ms, now[1:], high, np.zeros(len(ts_ms), dtype=np.bool_), 0, ())
 
     def _read_singly(self, ts_ms: IntArray) -> Readings:
         times, nows = np.array(ts_ms), np.empty(len(ts_ms), dtype=np.int64)
         late = np.zeros(len(ts_ms), dtype=np.bool_)
-        clamped, set_back = 0, []
+        clamped, set_back, high_ms = 0, [], self.state.high_ms
         for i, ts in enumerate(ts_ms.tolist()):
             if self._step(ts):
                 set_back.append(i)
@@ -118,7 +119,8 @@ class Clock:
                 times[i], clamped = now, clamped + 1
             late[i] = ts < now - self.horizon_ms
             nows[i] = now
-        return Readings(times, nows, late, clamped, tuple(set_back))
+        high = np.maximum.accumulate(np.maximum(nows, high_ms))
+        return Readings(times, nows, high, late, clamped, tuple(set_back))
 
     def _step(self, ts: int) -> bool:
         """Take in one time; whether that set the clock back."""

@@ -112,7 +112,7 @@ class Columnar:
         A turn that the cache answered ran neither route nor tool: it teaches the cache alone, unless `hits_teach_all`.
         A turn that used no tool judges the arm it chose, "none" as a rule, by whether the turn succeeded.
         """
-        decisions, times, outcomes = zip(*episodes, strict=True)
+        decisions, times, outcomes, _ = zip(*episodes, strict=True)
         contexts = list(map(_CONTEXT, decisions))
         names = list(map(_INTENT, contexts))
         y = components(outcomes, self.lineage.bounds)

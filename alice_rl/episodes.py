@@ -60,8 +60,8 @@ class JoinSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-Episode = tuple[Decision | Turn, int, Outcome | TurnOutcome | MissingOutcome]
-"""A decision, when it was taken (event time, ms), and what became of it."""
+Episode = tuple[Decision | Turn, int, Outcome | TurnOutcome | MissingOutcome, int]
+"""A decision, when it was taken (event time, ms), what became of it, and when that was known: the log's clock, ms."""
 
 
 class _Entry:
@@ -72,7 +72,7 @@ class _Entry:
     def __init__(self, decided_at: int, ended_at: int) -> None:
         self.decided_at = decided_at
         self.ended_at = ended_at
-        self.open: tuple[Decision | Turn, int] | None = None
+        self.open: tuple[Decision | Turn, int, int] | None = None  # with its time, and the clock when it arrived
         self.waiting: Outcome | TurnOutcome | None = None
 
     def read(self, read: Callable[[bytes], Event | None]) -> None:
@@ -80,7 +80,7 @@ class _Entry:
         decision: object = None if self.open is None else self.open[0]
         if self.open is not None and isinstance(decision, SeenDecision):
             event = read(decision.value)
-            self.open = (event, self.open[1]) if isinstance(event, Decision) else None
+            self.open = (event, *self.open[1:]) if isinstance(event, Decision) else None
         outcome: object = self.waiting
         if isinstance(outcome, SeenOutcome):
             event = read(outcome.value)
@@ -124,9 +124,8 @@ class Joiner:
         """Take in the events of a batch (none of them late); the episodes that this completes."""
         cut = 0
         for position in (*readings.set_back, len(events)):
-            self._join(
-                events[cut:position], offsets[cut:position], readings.times[cut:position], readings.now[cut:position]
-            )
+            piece = slice(cut, position)
+            self._join(events[piece], offsets[piece], readings.times[piece], readings.now[piece], readings.high[piece])
             if position < len(events):  # a clock that was set back cannot vouch for what it saw before
                 self._leave(len(self._offsets), int(offsets[position]))
                 self._left_now = 0
@@ -140,7 +139,7 @@ class Joiner:
             if isinstance(entry, _Entry):
                 entry.read(read)
 
-    def _join(self, events: Sequence[Event], offsets: IntArray, times: IntArray, now: IntArray) -> None:
+    def _join(self, events: Sequence[Event], offsets: IntArray, times: IntArray, now: IntArray, high: IntArray) -> None:
         if not len(events):
             return
         self._offsets = np.concatenate((self._offsets, offsets))
@@ -149,9 +148,11 @@ class Joiner:
         ids = list(map(_ID, events))
         if self._all_new_turns(events, ids):  # by far the most frequent case: nothing waits, and an offset says it all
             self._entries.update(zip(ids, offsets.tolist(), strict=True))
-            self._episodes += zip(cast(Sequence[Turn], events), times.tolist(), map(_OUTCOME, events), strict=True)
+            outcomes = map(_OUTCOME, events)
+            self._episodes += zip(cast(Sequence[Turn], events), times.tolist(), outcomes, high.tolist(), strict=True)
         else:
-            self._join_singly(zip(events, offsets.tolist(), times.tolist(), starts.tolist(), strict=True))
+            columns = (offsets, times, high, starts)
+            self._join_singly(zip(events, *(column.tolist() for column in columns), strict=True))
         self._ids.extend(ids)
         self._leave(int(np.searchsorted(self._offsets, starts[-1])), int(starts[-1]))
 
@@ -160,14 +161,14 @@ class Joiner:
         whole = all(issubclass(kind, _TURNS) for kind in set(map(type, events)))
         return whole and len(set(ids)) == len(ids) and self._entries.keys().isdisjoint(ids)
 
-    def _join_singly(self, rows: Iterable[tuple[Event, int, int, int]]) -> None:
-        for event, offset, ts, start in rows:
+    def _join_singly(self, rows: Iterable[tuple[Event, int, int, int, int]]) -> None:
+        for event, offset, ts, high, start in rows:
             if isinstance(event, _OUTCOMES):
-                self._outcome(event.decision_id, event, offset, start)
+                self._outcome(event.decision_id, event, offset, high, start)
             else:
-                self._decision(event, offset, ts, start)
+                self._decision(event, offset, ts, high, start)
                 if isinstance(event, _TURNS):
-                    self._outcome(event.decision_id, event.outcome, offset, start)
+                    self._outcome(event.decision_id, event.outcome, offset, high, start)
 
     def _starts(self, offsets: IntArray, now: IntArray) -> IntArray:
         """Where the window of each record begins, ndarray of offsets, shape (N,)."""
@@ -179,21 +180,21 @@ class Joiner:
         self.counts["shortened"] += int(np.count_nonzero(before > horizon))
         return np.maximum(by_time, by_count)
 
-    def _decision(self, decision: Decision | Turn, offset: int, ts: int, start: int) -> None:
+    def _decision(self, decision: Decision | Turn, offset: int, ts: int, high: int, start: int) -> None:
         entry = self._entry(decision.decision_id, start)
         ended = entry.ended_at >= start
         if entry.decided_at >= start:
             self.counts["duplicate"] += 1
         elif entry.waiting is not None:
-            self._episodes.append((decision, ts, entry.waiting))
-        entry.open = None if ended else (decision, ts)
+            self._episodes.append((decision, ts, entry.waiting, high))
+        entry.open = None if ended else (decision, ts, high)
         entry.waiting = None
         entry.decided_at = offset
 
-    def _outcome(self, decision_id: str, outcome: Outcome | TurnOutcome, offset: int, start: int) -> None:
+    def _outcome(self, decision_id: str, outcome: Outcome | TurnOutcome, offset: int, high: int, start: int) -> None:
         entry = self._entry(decision_id, start)
         if entry.open is not None:
-            self._episodes.append((*entry.open, outcome))
+            self._episodes.append((*entry.open[:2], outcome, high))
             entry.open = None
         elif entry.decided_at >= start:
             self.counts["duplicate"] += 1
@@ -214,8 +215,10 @@ class Joiner:
     def _expire(self, entry: _Entry, start: int) -> None:
         if entry.decided_at < start and entry.open is not None:
             self.counts["missing"] += 1
-            if self.settings.missing_outcome is not None:
-                self._episodes.append((*entry.open, self.settings.missing_outcome))
+            if (default := self.settings.missing_outcome) is not None:
+                decision, ts, high = entry.open
+                # Known from the moment its window had passed, however long the log then was silent.
+                self._episodes.append((decision, ts, default, high + self.horizon_ms))
             entry.open = None
         if entry.ended_at < start and entry.waiting is not None:
             self.counts["unmatched"] += 1

@@ -89,6 +89,7 @@ class PolicyStamp(Struct, frozen=True, gc=False, omit_defaults=True):
     canary_version: int | None = None
     canary_digest: Hex | None = None
     canary_share: Unit | None = None
+    holdout_share: Unit | None = None
 
 
 class SlotChoice(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -1,6 +1,8 @@
 """The map: all that one partition has taught us, and `feed`, the fold over its log.
 
     records --intake--> events --clock--> times --joiner--> episodes --columnar--> columns --add--> sums per bucket
+                                                               |
+                                                               +--trials--> who was compared with whom, per pane
 
 What a restart reads again goes as far as the joiner, as stand-ins for events, and teaches nothing.
 
@@ -29,6 +31,7 @@ from alice_rl.online.decay import Bucket
 from alice_rl.online.moments import ROWS_MAX
 from alice_rl.shard_state import Growth, Mark, Marks, RejectedOffsets, ShardState, grown_at
 from alice_rl.sums import Sums, digest
+from alice_rl.trials import Trials
 
 __all__ = ["Shard"]
 
@@ -60,6 +63,8 @@ class Shard:
         Whether the last record of the checkpoint was read again, and was the one that was folded.
     buckets : Buckets
         What was learned, by event time.
+    trials : Trials
+        What the comparisons of policies have shown, by event time.
     skipped : set of int
         Offsets that are passed over as rejected, without being looked at.
     grown : list of Growth
@@ -85,6 +90,7 @@ class Shard:
         self.recognised = False
         self.start = self.next = self.position = start.offset
         self.buckets = Buckets(lineage)
+        self.trials = Trials(lineage)
         self.counts: Counter[str] = Counter()
         self.tail = ""
         self.skipped: set[int] = set()
@@ -100,7 +106,7 @@ class Shard:
         self._block = min(_BLOCK_OFFSETS, lineage.join.records_max)
 
     @classmethod
-    def restore(cls, lineage: Lineage, state: ShardState, buckets: Mapping[str, bytes]) -> Shard:
+    def restore(cls, lineage: Lineage, state: ShardState, parts: Mapping[str, bytes]) -> Shard:
         """The shard of a checkpoint, of before the lineage was extended or after.
 
         Feed it from `state.low.offset` on: up to `state.next` it rebuilds its joiner.
@@ -116,7 +122,10 @@ class Shard:
             shard._rejected.add(state.rejected)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
-        shard.buckets.update((Bucket.parse(name), Sums.from_bytes(declared, data)) for name, data in buckets.items())
+        trials = {name: data for name, data in parts.items() if name.startswith(Trials.prefix)}
+        shard.trials.restore(trials)
+        for name in parts.keys() - trials.keys():
+            shard.buckets[Bucket.parse(name)] = Sums.from_bytes(declared, parts[name])
         shard.grown = state.grown or [Growth(state.start, len(declared.features.numerics))]
         if declared != lineage:
             shard.grow(lineage)
@@ -152,7 +161,7 @@ class Shard:
             topic_id=self.topic_id,
             skipped=sorted(self.skipped),
             rejected=self._rejected.since(self._marks.low.offset),
-            digests=self.buckets.digests(),
+            digests=self.digests(),
             grown=self.grown,
         )
 
@@ -207,6 +216,7 @@ class Shard:
             self._joiner.counts.clear()
             self.position = part[-1].offset + 1
         self.buckets.learn(learned, self.high_ms)
+        self.trials.settle(self.high_ms)
         return rejected
 
     def arrive(self, position: int) -> bool:
@@ -216,7 +226,24 @@ class Shard:
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
-        return digest(self.buckets.digests())
+        return digest(self.digests())
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each part's canonical bytes, by name, in order."""
+        return self.buckets.digests() | self.trials.digests()
+
+    def changes(self) -> dict[str, bytes]:
+        """The canonical bytes of the parts that differ from the last checkpoint, by name."""
+        return self.buckets.changes() | self.trials.changes()
+
+    def removals(self) -> tuple[str, ...]:
+        """The names of the parts that are gone since the last checkpoint."""
+        return self.buckets.removals() + self.trials.removals()
+
+    def written(self) -> None:
+        """To be called when a checkpoint has it all."""
+        self.buckets.written()
+        self.trials.written()
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """The unread records, cut where rebuilding ends and where blocks of offsets do."""
@@ -246,6 +273,7 @@ class Shard:
             self._marks.forget(part[0].offset, self._clock.state)
         taken = self._intake.take(part)
         episodes = self._join(taken, part, self._columnar)
+        self.trials.take(episodes)
         self._rejected.add(record.offset for record in taken.rejected)
         self._count(len(part), taken, len(episodes))
         if self.watch is not None:
@@ -300,3 +328,5 @@ class Shard:
         self.counts.update(records=records, episodes=episodes, rejected=len(taken.rejected))
         self.counts.update(f"rejected.{rejected.reason}" for rejected in taken.rejected)
         self.counts.update(self._joiner.counts)
+        self.counts.update(self.trials.counts)
+        self.trials.counts.clear()

@@ -139,7 +139,6 @@ class Checkpoints:
     async def write(self, partition: int, holding: Holding) -> Applied:
         """Write what changed since the last checkpoint, and renew the lease."""
         shard = holding.shard
-        changed = {str(bucket): shard.buckets[bucket].sealed()[0] for bucket in shard.buckets.changed}
         state = shard.state
         change = ShardChange(
             checkpoint_id=_identity(holding, state),
@@ -149,13 +148,12 @@ class Checkpoints:
             watermark_ms=state.watermark_ms,
             tail=state.tail,
             extra={_STATE: msgspec.json.encode(state)},
-            buckets=changed,
-            removed_buckets=tuple(str(bucket) for bucket in shard.buckets.removed),
+            buckets=shard.changes(),
+            removed_buckets=shard.removals(),
         )
         applied = await self._offer(partition, holding, change)
         if applied.done:
-            shard.buckets.changed.clear()
-            shard.buckets.removed.clear()
+            shard.written()
         return applied
 
     async def keep_skipped(self, partition: int, holding: Holding) -> Holding:

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from alice_rl.lineage import Lineage
 from alice_rl.log import get_logger
 from alice_rl.online.decay import Bucket
+from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.shards import ShardStore
 from alice_rl.sums import Sums, digest
+from alice_rl.trials import TrialPane, Trials, pooled
 from worker.checkpoint import damaged, read_state
 from worker.solver import Taught
 
@@ -21,9 +23,10 @@ _ATTEMPTS = 3  # a checkpoint may land between the reading of its state and that
 
 
 class _Seen(NamedTuple):
-    """What was read of a partition, and the digests of its buckets as they are stored."""
+    """What was read of a partition: the digests as they are stored, its parts by name, and what they have taught."""
 
     digests: Mapping[str, str]
+    parts: Mapping[str, Sums | TrialPane]
     taught: Taught
 
 
@@ -39,8 +42,9 @@ class Peers:
 
     Notes
     -----
-    A checkpoint names the digest of every bucket. So only buckets with a new digest are fetched, and what was fetched
-    is known to belong to the state that was read before, or to have been damaged. While a lineage is being extended, a
+    A checkpoint names the digest of every part. So only parts with a new digest are fetched, and what was fetched is
+    known to belong to the state that was read before, or to have been damaged. Panes of trials that are still open
+    count for nothing yet, and are left where they are. While a lineage is being extended, a
     partition may still be stored in its older structure; what is read of it is padded.
     """
 
@@ -70,35 +74,38 @@ class Peers:
             state, before = read_state(record), self._seen.get(partition)
             older = state.structure(self._lineage)
             if before is not None and before.digests == state.digests:
-                buckets: Mapping[Bucket, Sums] = before.taught.buckets
-                summed = before.taught.digest
-            else:
-                kept = {} if before is None else _unchanged(before, state.digests)
-                fetched = await self._store.load_buckets(self._name, partition, sorted(state.digests.keys() - kept))
-                bad = [name for name in damaged(fetched, state) if name not in kept]
-                if bad:
-                    continue
-                read = {name: self._padded(older, data) for name, data in fetched.items()}
-                buckets = {Bucket.parse(name): sums for name, sums in (kept | read).items()}
-                summed = digest(state.digests if older == self._lineage else _digests(buckets))
-            taught = Taught(state.next, state.watermark_ms, summed, buckets, state.counts.get("episodes", 0))
-            self._seen[partition] = _Seen(state.digests, taught)
-            return taught
+                taught = before.taught._replace(next=state.next, watermark_ms=state.watermark_ms)
+                self._seen[partition] = before._replace(taught=taught)
+                return taught
+            kept = {} if before is None else _unchanged(before, state.digests)
+            missing = {name for name in state.digests if not Trials.is_open(name)} - kept.keys()
+            fetched = await self._store.load_buckets(self._name, partition, sorted(missing))
+            bad = [name for name in damaged(fetched, state) if name in missing]
+            if not bad:
+                parts = kept | {name: self._read(older, name, data) for name, data in fetched.items()}
+                self._seen[partition] = _Seen(state.digests, parts, self._taught(state, older, parts))
+                return self._seen[partition].taught
         logger.error("checkpoint.damaged", partition=partition, lineage=self._name, bucket=bad[0])
         return None
 
-    def _padded(self, older: Lineage, data: bytes) -> Sums:
+    def _read(self, older: Lineage, name: str, data: bytes) -> Sums | TrialPane:
+        if name.startswith(Trials.prefix):
+            return TrialPane.from_bytes(data)
         sums = Sums.from_bytes(older, data)
         if older != self._lineage:
             sums.grow(self._lineage)
         return sums
 
+    def _taught(self, state: ShardState, older: Lineage, parts: Mapping[str, Sums | TrialPane]) -> Taught:
+        buckets = {Bucket.parse(name): part for name, part in parts.items() if isinstance(part, Sums)}
+        digests = dict(state.digests)
+        if older != self._lineage:
+            digests.update((str(bucket), sums.digest()) for bucket, sums in buckets.items())
+        closed = pooled([part.sums for part in parts.values() if isinstance(part, TrialPane)])
+        return Taught(state.next, state.watermark_ms, digest(digests), buckets, state.counts.get("episodes", 0), closed)
 
-def _digests(buckets: Mapping[Bucket, Sums]) -> dict[str, str]:
-    return {str(bucket): sums.digest() for bucket, sums in buckets.items()}
 
-
-def _unchanged(before: _Seen, digests: Mapping[str, str]) -> dict[str, Sums]:
-    """The buckets that are stored as they were when they were read."""
-    known = {str(bucket): sums for bucket, sums in before.taught.buckets.items()}
-    return {name: known[name] for name, value in digests.items() if before.digests.get(name) == value}
+def _unchanged(before: _Seen, digests: Mapping[str, str]) -> dict[str, Sums | TrialPane]:
+    """The parts that are stored as they were when they were read."""
+    known = before.parts.items()
+    return {name: part for name, part in known if name in digests and before.digests.get(name) == digests[name]}

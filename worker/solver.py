@@ -7,6 +7,7 @@ and the same settings give the same snapshot, whoever solves them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ from alice_rl.features import UNIT
 from alice_rl.online import epsilon_greedy, linucb, thompson
 from alice_rl.online.decay import Bucket, weight
 from alice_rl.online.moments import Tally
+from alice_rl.online.trial import TrialSums
 from alice_rl.reward import COMPONENTS, STEPS
 from alice_rl.shard import Shard
 from alice_rl.slots import Exploration
 from alice_rl.snapshot.format import Manifest, Snapshot
 from alice_rl.sums import Sums, digest
+from alice_rl.trials import Trial
 from worker.settings import Settings
 
 __all__ = ["Taught", "solve_policy"]
@@ -38,11 +41,19 @@ class Taught(NamedTuple):
     digest: str
     buckets: Mapping[Bucket, Sums]
     episodes: int
+    trials: Mapping[Trial, TrialSums] = MappingProxyType({})
 
     @classmethod
     def of(cls, shard: Shard) -> Taught:
-        """What a shard has taught."""
-        return cls(shard.next, shard.watermark_ms, shard.digest(), shard.buckets, shard.counts["episodes"])
+        """What a shard has taught, and what its trials have shown whose outcomes were all awaited."""
+        return cls(
+            shard.next,
+            shard.watermark_ms,
+            shard.digest(),
+            shard.buckets,
+            shard.counts["episodes"],
+            shard.trials.closed(),
+        )
 
 
 def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int) -> Snapshot:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from alice_rl.errors import AliceError
 from alice_rl.intake import Record
 from alice_rl.lineage import Lineage
-from alice_rl.online.decay import Bucket
+from alice_rl.parts import Parts
 from alice_rl.refold import Refold
 from alice_rl.shard import Shard
 from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Store
+from alice_rl.trials import Trials
 from worker.checkpoint import damaged, read_state, restored
 from worker.replay.parallel import Progress
 from worker.replay.plan import Span
@@ -126,7 +128,7 @@ async def _verify_partition(
         progress(again.shard.position - first)
     progress(state.next - first)
     changed = set(damaged(record.buckets, state))
-    folded = again.shard.buckets.digests()
+    folded = again.shard.digests()
     parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}
     partings = sorted((again.parting(name, changed, folded) for name in parted | changed), key=lambda p: p.from_ms)
     return Verdict(
@@ -152,7 +154,7 @@ class _Again:
         # What an earlier checkpoint has folded already cannot be cut any more.
         self._as_of = as_of if as_of is not None and as_of >= self.shard.next else None
         self._digest_as_of = ""
-        self._offsets: dict[Bucket, tuple[int, int]] = {}
+        self._offsets: dict[str, tuple[int, int]] = {}
 
     @property
     def shard(self) -> Shard:
@@ -175,16 +177,23 @@ class _Again:
         shard, first, last = self.shard, records[0].offset, records[-1].offset
         self.records += len(records)
         self._refold.feed(records)
-        for bucket in shard.buckets.changed:
-            self._offsets[bucket] = (self._offsets.get(bucket, (first, last))[0], last)
-        for fine in shard.buckets.removed & self._offsets.keys():
-            begun = self._offsets.pop(fine)[0]
-            for coarse in shard.buckets:
+        for parts in (shard.buckets, shard.trials):
+            self._note(parts, first, last)
+        shard.written()
+
+    def _note(self, parts: Parts[Any], first: int, last: int) -> None:
+        """Note which offsets went into which part; what was merged took its offsets along."""
+        for bucket in parts.changed:
+            name = parts.name(bucket)
+            self._offsets[name] = (self._offsets.get(name, (first, last))[0], last)
+        for fine in parts.removed:
+            begun = self._offsets.pop(parts.name(fine), (None, None))[0]
+            if begun is None:
+                continue
+            for coarse in parts:
                 if coarse.level > fine.level and coarse.ordinal == fine.ordinal >> (coarse.level - fine.level):
-                    at = self._offsets.get(coarse, (begun, last))
-                    self._offsets[coarse] = (min(at[0], begun), at[1])
-        shard.buckets.changed.clear()
-        shard.buckets.removed.clear()
+                    at = self._offsets.get(parts.name(coarse), (begun, last))
+                    self._offsets[parts.name(coarse)] = (min(at[0], begun), at[1])
 
     def as_of_digest(self) -> str:
         """The digest at the offset that was asked for; what comes after the last record changes nothing."""
@@ -192,9 +201,10 @@ class _Again:
 
     def parting(self, name: str, changed: set[str], folded: dict[str, str]) -> Parting:
         """What is to be said of a bucket that parts."""
-        bucket, span_ms = Bucket.parse(name), self.shard.lineage.bucket_seconds * 1000
-        first, last = self._offsets.get(bucket, (None, None))
-        width = span_ms << bucket.level
+        parts: Parts[Any] = self.shard.trials if name.startswith(Trials.prefix) else self.shard.buckets
+        first, last = self._offsets.get(name, (None, None))
+        bucket = parts.bucket(name)
+        width = parts.span_ms(bucket)
         if name in changed:
             what = "its bytes in Redis are not those that were checkpointed"
         elif name not in folded:

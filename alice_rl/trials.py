@@ -1,0 +1,261 @@
+"""Trials in the fold: who was compared with whom on randomised traffic, and what came of it, by event time.
+
+Every decision says which policies were compared when it was taken, at what share, and with what probability each of
+them would have served what was served. A trial's request counts in the pane of event time in which it was decided, and
+a pane is *closed*, and counts for a verdict, once the join horizon has passed since its end: whatever may come was
+awaited for all of its requests alike. To count rewards as they arrive would count quick answers first.
+
+What is told after its pane has closed is left out. So a closed pane never changes, and what is closed at an offset is a
+function of the log up to there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
+from typing import ClassVar, NamedTuple
+
+import msgspec
+import numpy as np
+
+from alice_rl.episodes import Episode
+from alice_rl.events import Decision, Turn
+from alice_rl.lineage import Lineage
+from alice_rl.online.decay import Bucket
+from alice_rl.online.trial import U_UNIT, TrialSums
+from alice_rl.parts import Parts
+from alice_rl.reward import COMPONENTS, OutcomeLike, components
+
+__all__ = ["SHARE_MIN", "Trial", "TrialPane", "Trials", "pooled", "tried"]
+
+SHARE_MIN = 1 / 256
+"""The smallest share of either side that makes a trial: what is rarer would need longer than anybody waits."""
+
+_M = len(COMPONENTS)
+_PANES_PER_HORIZON = 20
+_EPOCH_MS = 28 * 86_400_000
+_TRIALS_MAX = 256  # per epoch: some eighty canaries at three shares each; more is somebody playing with the stamps
+_LENGTH = struct.Struct("<I")
+
+
+class Trial(NamedTuple):
+    """Who is compared, at what share: digests of two policies, or `rules` and `policy` for the hold-out."""
+
+    control: str
+    treatment: str
+    share: float
+
+
+class _Request(NamedTuple):
+    """A request of a trial: whether the treatment served it, and the difference of the weights in steps."""
+
+    trial: Trial
+    treated: bool
+    u: int
+
+
+class TrialPane:
+    """The trials of one interval of event time.
+
+    Attributes
+    ----------
+    sums : dict of Trial to TrialSums
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[Trial, TrialSums] = {}
+        self._digest: str | None = None
+
+    def add(self, trial: Trial, sums: TrialSums) -> None:
+        """Add the sums of some requests."""
+        self.sums[trial] = self.sums[trial] + sums if trial in self.sums else sums
+        self._digest = None
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal."""
+        return self._digest or self.sealed()[1]
+
+    def sealed(self) -> tuple[bytes, str]:
+        """The canonical bytes and their digest."""
+        data = self.to_bytes()
+        self._digest = self._digest or hashlib.sha256(data).hexdigest()
+        return data, self._digest
+
+    def to_bytes(self) -> bytes:
+        """The canonical form: a JSON header with the trials in order, then their sums."""
+        ordered = sorted(self.sums)
+        header = msgspec.json.encode(ordered)
+        return _LENGTH.pack(len(header)) + header + b"".join(self.sums[trial].to_bytes() for trial in ordered)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TrialPane:
+        """The pane that `to_bytes` wrote."""
+        start = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        size, pane = TrialSums.size(_M), cls()
+        for trial in msgspec.json.decode(data[_LENGTH.size : start], type=list[Trial]):
+            pane.add(trial, TrialSums.from_bytes(_M, data[start : start + size]))
+            start += size
+        return pane
+
+
+class Trials(Parts[TrialPane]):
+    """The trials of one partition: open panes apart, closed ones added up by epochs of some weeks.
+
+    Parameters
+    ----------
+    lineage : Lineage
+
+    Attributes
+    ----------
+    counts : Counter
+        Requests of a trial that do not count: `trial_late`, told after their pane had closed; `trial_unfit`, without
+        the probabilities that it takes; `trial_overflow`, of more trials than are kept. Emptied by the caller.
+
+    Examples
+    --------
+    >>> trials = Trials(Lineage())
+    >>> trials.take([]), trials.settle(0), trials.closed()
+    (None, None, {})
+    """
+
+    prefix: ClassVar[str] = "trial:"
+
+    def __init__(self, lineage: Lineage) -> None:
+        self._horizon_ms = lineage.join.horizon_seconds * 1000
+        super().__init__(self._horizon_ms // _PANES_PER_HORIZON)
+        self.counts: Counter[str] = Counter()
+        self._bounds = lineage.bounds
+        self._level = (-(-_EPOCH_MS // self._span_ms) - 1).bit_length()
+        self._pending: list[tuple[int, _Request, OutcomeLike]] = []
+        self._admitted: dict[int, set[Trial]] = {}
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        """Take the parts of a checkpoint back."""
+        for name, data in parts.items():
+            bucket = self.bucket(name)
+            self[bucket] = TrialPane.from_bytes(data)
+            self._admitted.setdefault(self._epoch(bucket), set()).update(self[bucket].sums)
+
+    def take(self, episodes: Sequence[Episode]) -> None:
+        """Take in complete episodes, in log order; those of no trial are passed over."""
+        for decision, ts_ms, outcome, told_ms in episodes:
+            stamp = decision.policy
+            if stamp.canary_digest is None and stamp.holdout_share is None:
+                continue
+            pane = ts_ms // self._span_ms
+            for request in self._requests(decision):
+                if told_ms >= self._closes_ms(pane):
+                    self.counts["trial_late"] += 1
+                elif self._admits(pane, request.trial):
+                    self._pending.append((pane, request, outcome))
+
+    def settle(self, high_ms: int) -> None:
+        """Add what was taken, until the log's clock had reached `high_ms`; close the panes that are over by then."""
+        if self._pending:
+            self._add()
+        for bucket in [bucket for bucket in self if not bucket.level and self._closes_ms(bucket.ordinal) <= high_ms]:
+            self._close(bucket)
+        if len(self._admitted) > 1:
+            self._forget(high_ms)
+
+    def closed(self) -> dict[Trial, TrialSums]:
+        """The trials over all closed panes."""
+        return pooled([part.sums for bucket, part in self.items() if bucket.level])
+
+    @classmethod
+    def is_open(cls, name: str) -> bool:
+        """Whether a name is that of a pane which is still open."""
+        return name.startswith(f"{cls.prefix}0:")
+
+    def _requests(self, decision: Decision | Turn) -> Iterable[_Request]:
+        """The trials that a decision was part of; what lacks its probabilities is counted, never repaired."""
+        stamp = decision.policy
+        if stamp.holdout_share is not None and tried(stamp.holdout_share):
+            yield _Request(Trial("rules", "policy", 1 - stamp.holdout_share), stamp.stage != "fallback", 0)
+        share, treated = stamp.canary_share, stamp.stage == "canary"
+        if stamp.canary_digest is not None and stamp.stage != "fallback" and share is not None and tried(share):
+            u = _weight_difference(decision, share, treated)
+            if u is None or stamp.digest is None:
+                self.counts["trial_unfit"] += 1
+            else:
+                yield _Request(Trial(stamp.digest, stamp.canary_digest, share), treated, u)
+
+    def _admits(self, pane: int, trial: Trial) -> bool:
+        admitted = self._admitted.setdefault(self._epoch(Bucket(0, pane)), set())
+        if trial not in admitted and len(admitted) >= _TRIALS_MAX:
+            self.counts["trial_overflow"] += 1
+            return False
+        admitted.add(trial)
+        return True
+
+    def _add(self) -> None:
+        grouped: dict[tuple[int, Trial], list[int]] = {}
+        for row, (pane, request, _) in enumerate(self._pending):
+            grouped.setdefault((pane, request.trial), []).append(row)
+        y = components([outcome for *_, outcome in self._pending], self._bounds)
+        treated = np.array([request.treated for _, request, _ in self._pending], dtype=np.bool_)
+        u = np.array([request.u for _, request, _ in self._pending], dtype=np.int64)
+        for (pane, trial), rows in grouped.items():
+            sums = TrialSums(_M)
+            sums.add(y[rows], treated[rows], u[rows])
+            self._of(Bucket(0, pane)).add(trial, sums)
+        self._pending.clear()
+
+    def _close(self, bucket: Bucket) -> None:
+        epoch = self._of(Bucket(self._level, self._epoch(bucket)))
+        for trial, sums in self.pop(bucket).sums.items():
+            epoch.add(trial, sums)
+        self.changed.discard(bucket)
+        self.removed.add(bucket)
+
+    def _forget(self, high_ms: int) -> None:
+        """Forget epochs that ended a whole epoch ago."""
+        width = self._span_ms << self._level
+        for ordinal in [ordinal for ordinal in self._admitted if (ordinal + 2) * width <= high_ms]:
+            del self._admitted[ordinal]
+            bucket = Bucket(self._level, ordinal)
+            if self.pop(bucket, None) is not None:
+                self.changed.discard(bucket)
+                self.removed.add(bucket)
+
+    def _epoch(self, bucket: Bucket) -> int:
+        return bucket.ordinal >> (self._level - bucket.level)
+
+    def _closes_ms(self, pane: int) -> int:
+        return (pane + 1) * self._span_ms + self._horizon_ms
+
+    def _of(self, bucket: Bucket) -> TrialPane:
+        self.changed.add(bucket)
+        self.removed.discard(bucket)
+        return self.setdefault(bucket, TrialPane())
+
+
+def tried(share: float) -> bool:
+    """Whether both sides of a split are served often enough to be compared."""
+    return SHARE_MIN <= share <= 1 - SHARE_MIN
+
+
+def pooled(parts: Iterable[Mapping[Trial, TrialSums]]) -> dict[Trial, TrialSums]:
+    """The trials of several parts together."""
+    total: dict[Trial, TrialSums] = {}
+    for part in parts:
+        for trial, sums in part.items():
+            total[trial] = total[trial] + sums if trial in total else sums
+    return total
+
+
+def _weight_difference(decision: Decision | Turn, share: float, treated: bool) -> int | None:
+    """`u` of what was served, in steps, jointly over the slots; None where the probabilities are not all told."""
+    control = treatment = served = 1.0
+    for slot in (decision.route, decision.tool, decision.cache):
+        if slot is not None:
+            if slot.p is None or slot.p_live is None or slot.p_canary is None:
+                return None
+            control, treatment, served = control * slot.p_live, treatment * slot.p_canary, served * slot.p
+    mixed = share * treatment + (1 - share) * control
+    if mixed <= 0.0 or not isclose(served, treatment if treated else control, rel_tol=1e-6):
+        return None
+    return round((treatment - control) / mixed * U_UNIT)
