@@ -16,6 +16,8 @@ __all__ = [
     "TOOLS",
     "LogRecord",
     "decision",
+    "held_out",
+    "in_trial",
     "outcome",
     "random_turn",
     "records",
@@ -52,6 +54,28 @@ def decision(decision_id: str, ts_ms: int = START_MS, **changes: Any) -> dict[st
         "cache": {"arm": "L2", "p": 0.5, "p_live": 0.5, "available": list(_TIERS)},
     }
     return event | changes
+
+
+def in_trial(event: dict[str, Any], *, share: float, treated: bool, p_canary: float | None = 0.25) -> dict[str, Any]:
+    """A decision or turn while a canary is tried; each slot's arm had `p_canary` under the canary."""
+    stage = "canary" if treated else "live"
+    policy = event["policy"] | {
+        "stage": stage,
+        "canary_version": 2,
+        "canary_digest": "cd" * 32,
+        "canary_share": share,
+    }
+    slots = {
+        slot: event[slot] | {"p_canary": p_canary} | ({"p": p_canary} if treated and p_canary is not None else {})
+        for slot in ("route", "tool", "cache")
+    }
+    return event | {"policy": policy} | slots
+
+
+def held_out(event: dict[str, Any], *, share: float, treated: bool) -> dict[str, Any]:
+    """A decision or turn while a share is held out: by the policy (`treated`), or by the rules."""
+    policy = event["policy"] if treated else {"stage": "fallback"}
+    return event | {"policy": policy | {"holdout_share": share}}
 
 
 def outcome(decision_id: str, ts_ms: int = START_MS + 700, **changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
@@ -15,10 +16,13 @@ from alice_rl.clock import Clock
 from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.feature_spec import FeatureSettings
 from alice_rl.lineage import Arms, Lineage
+from alice_rl.online.decay import Bucket
+from alice_rl.online.trial import TrialSums
 from alice_rl.shard import Shard
 from alice_rl.shard_state import REJECTED_MAX, ShardState
 from alice_rl.sums import Sums
-from tests.logs import START_MS, TOOLS, LogRecord, decision, outcome, records, turn
+from alice_rl.trials import Trial, TrialPane, Trials, pooled
+from tests.logs import START_MS, TOOLS, LogRecord, decision, held_out, in_trial, outcome, records, turn
 
 SMALL = Lineage(
     features=FeatureSettings(feature_dim=8),
@@ -32,6 +36,17 @@ SMALL = Lineage(
 
 END = 60
 """Offset at which every log ends."""
+
+TRIALS = (
+    dict,  # no trial
+    partial(in_trial, share=0.25, treated=True),
+    partial(in_trial, share=0.25, treated=False),
+    partial(in_trial, share=0.5, treated=False, p_canary=0.0),
+    partial(in_trial, share=0.5, treated=True, p_canary=None),
+    partial(held_out, share=0.25, treated=True),
+    partial(held_out, share=0.25, treated=False),
+)
+"""What a decision may be part of."""
 
 ids = st.sampled_from([f"d-{i}" for i in range(6)])
 steps = st.one_of(st.integers(0, 3_000), st.integers(-15_000, 15_000), st.sampled_from([-9 * 10**10, 10**12]))
@@ -56,7 +71,8 @@ def logs(draw: st.DrawFn) -> list[LogRecord]:
         elif kind == "outcome":
             values.append(outcome(draw(ids), ts, cache_hit=draw(st.booleans()), latency_ms=draw(st.integers(0, 4000))))
         else:
-            values.append({"decision": decision, "turn": turn}[kind](draw(ids), ts, context=context))
+            event = {"decision": decision, "turn": turn}[kind](draw(ids), ts, context=context)
+            values.append(draw(st.sampled_from(TRIALS))(event))
     gaps = draw(st.sets(st.integers(0, END - 1), max_size=8))
     return [record for record in records(values) if record.offset not in gaps]
 
@@ -74,11 +90,15 @@ def fold(log: list[LogRecord], cuts: list[int], lineage: Lineage = SMALL) -> Sha
     return shard
 
 
+def parts_of(shard: Shard) -> dict[str, bytes]:
+    """The bytes of all parts of a shard, by name."""
+    return {parts.name(at): part.sealed()[0] for parts in (shard.buckets, shard.trials) for at, part in parts.items()}
+
+
 def restart(shard: Shard, log: list[LogRecord], stops: list[int]) -> Shard:
     """The shard as its checkpoint gives it back, with its window read again in batches that end at `stops`."""
-    buckets = {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}
     state = msgspec.json.decode(msgspec.json.encode(shard.state), type=ShardState)
-    restored = Shard.restore(shard.lineage, state, buckets)
+    restored = Shard.restore(shard.lineage, state, parts_of(shard))
     for start, stop in pairwise([state.low.offset, *stops]):
         assert restored.feed(between(log, start, stop)) == []
     return restored
@@ -137,8 +157,34 @@ def test_a_batch_may_span_the_rebuilding(log: list[LogRecord], data: st.DataObje
 @settings(max_examples=60)
 def test_buckets_survive_their_bytes(log: list[LogRecord]) -> None:
     """Sums read back from their canonical bytes write the same bytes again."""
-    for sums in fold(log, []).buckets.values():
+    shard = fold(log, [])
+    for sums in shard.buckets.values():
         assert Sums.from_bytes(SMALL, sums.to_bytes()).to_bytes() == sums.to_bytes()
+    for pane in shard.trials.values():
+        assert TrialPane.from_bytes(pane.to_bytes()).to_bytes() == pane.to_bytes()
+
+
+@given(logs(), st.data())
+@settings(max_examples=100)
+def test_closed_panes_never_change(log: list[LogRecord], data: st.DataObject) -> None:
+    """What counts for a verdict at an offset is all that the log will ever tell of the panes closed there."""
+    position = data.draw(st.integers(0, END))
+    then, ever = fold(between(log, 0, position), []), Trials(SMALL)
+    whole, span_ms = Shard(SMALL), ever.span_ms(Bucket(0, 0))
+    whole.watch = lambda episodes: ever.take([e for e in episodes if closes_ms(e[1], span_ms) <= then.high_ms])
+    whole.feed(log)
+    ever.settle(then.high_ms)
+    assert sealed(ever.closed()) == sealed(then.trials.closed())
+
+
+def closes_ms(ts_ms: int, span_ms: int) -> int:
+    """When the outcomes of all that was decided in the pane of `ts_ms` have been awaited."""
+    return (ts_ms // span_ms + 1) * span_ms + SMALL.join.horizon_seconds * 1000
+
+
+def sealed(trials: dict[Trial, TrialSums]) -> dict[Trial, bytes]:
+    """The bytes of trials."""
+    return {trial: sums.to_bytes() for trial, sums in trials.items()}
 
 
 @given(st.lists(logs(), min_size=2, max_size=4), st.randoms())
@@ -152,7 +198,8 @@ def test_shards_merge_in_any_order(parts: list[list[LogRecord]], rng: Any) -> No
         for log in parts:
             for sums in fold(log, []).buckets.values():
                 total = total + sums
-        totals.append(total.to_bytes())
+        tried = pooled([pane.sums for log in parts for pane in fold(log, []).trials.values()])
+        totals.append((total.to_bytes(), sealed(tried)))
     assert totals[0] == totals[1]
 
 
