@@ -1,0 +1,241 @@
+"""All that is recorded of one canary: the steps of the audit, the looks at it, and how it stands or ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from alice_rl.errors import AliceError
+from alice_rl.online.canary import Verdict
+from alice_rl.snapshot.canary_state import CanaryPoint, CanaryState
+from alice_rl.snapshot.head import optional_version
+from alice_rl.snapshot.records import HistoryEntry
+
+__all__ = ["CanaryRecord", "Kept", "Outcome", "Step", "read_record", "record_of", "verdict_of"]
+
+_HISTORY_MAX = 20_000  # the audit is not kept longer
+Outcome = Literal["promoted", "rolled_back", "invalid", "withdrawn"]
+
+
+class Kept(Protocol):
+    """What Redis keeps of canaries."""
+
+    async def history(self, count_max: int = 100) -> list[HistoryEntry]:
+        """The newest entries of the audit, newest first."""
+
+    async def read_canary(self) -> CanaryState | None:
+        """The canary under way, or the last one."""
+
+    async def canary_points(self) -> list[CanaryPoint]:
+        """The looks that are kept, oldest first."""
+
+
+class _Detail(Struct, frozen=True):
+    """What the gate writes into the audit beside a step; a person's step has nothing of it."""
+
+    ts_ms: int | None = None
+    outcome: Outcome | None = None
+    offsets: dict[int, int] = {}
+    verdict: Verdict | None = None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One thing that was done with a canary.
+
+    Attributes
+    ----------
+    what : str
+        `opened`, `share` (it got another one), or how it ended.
+    ts_ms : int
+        The log's clock, where the gate did it; else Redis's, ms since the epoch.
+    share : float
+        Of requests, from then on; the last one, when it ended.
+    by_gate : bool
+        Whether the gate did it; else a person.
+    who, why : str
+    live : int, optional
+        What was live after it.
+    offsets : dict of int to int
+        As-of offsets of the evidence, per partition; empty where there was none.
+    verdict : Verdict, optional
+    """
+
+    what: Literal["opened", "share"] | Outcome
+    ts_ms: int
+    share: float
+    by_gate: bool = True
+    who: str = ""
+    why: str = ""
+    live: int | None = None
+    offsets: dict[int, int] = {}
+    verdict: Verdict | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it was the last one."""
+        return self.what not in ("opened", "share")
+
+
+class CanaryRecord(Struct, frozen=True, kw_only=True):
+    """One canary, from its first step to its last.
+
+    Attributes
+    ----------
+    version, digest : int, str
+    live_version, live_digest : int or None, str
+        What it was compared with; None and empty where nothing says so any more.
+    steps : list of Step
+        Oldest first; empty where the audit has forgotten them.
+    points : list of CanaryPoint
+        The looks at it, oldest first.
+    state : CanaryState, optional
+        Where it is the current or the last one.
+    """
+
+    version: int
+    digest: str
+    live_version: int | None
+    live_digest: str
+    steps: list[Step] = []
+    points: list[CanaryPoint] = []
+    state: CanaryState | None = None
+
+    @property
+    def end(self) -> Step | None:
+        """The step that ended it."""
+        return self.steps[-1] if self.steps and self.steps[-1].ends else None
+
+    @property
+    def opened_ms(self) -> int | None:
+        """When it was opened, as far as that is known."""
+        return self.state.opened_ms if self.state else self.steps[0].ts_ms if self.steps else None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The last that was said of it."""
+        if self.end is not None and self.end.verdict is not None:
+            return self.end.verdict
+        if self.state is not None and self.state.verdict is not None:
+            return verdict_of(self.state.verdict)
+        if self.points:
+            return verdict_of(self.points[-1].verdict)
+        return next((step.verdict for step in reversed(self.steps) if step.verdict is not None), None)
+
+
+def verdict_of(fields: dict[str, object]) -> Verdict:
+    """A verdict as it is stored."""
+    return msgspec.convert(fields, Verdict)
+
+
+async def read_record(kept: Kept, version: int | None) -> CanaryRecord:
+    """What is recorded of a version as a canary; of the current or last one by default.
+
+    Raises
+    ------
+    AliceError
+        There has been no canary, or not that one.
+    """
+    state, entries = await kept.read_canary(), await kept.history(_HISTORY_MAX)
+    return record_of(version, state, entries[::-1], await kept.canary_points())
+
+
+def record_of(
+    version: int | None, state: CanaryState | None, entries: Sequence[HistoryEntry], points: Sequence[CanaryPoint]
+) -> CanaryRecord:
+    """The same out of what was read; entries and points oldest first."""
+    version = _last(state, entries) if version is None else version
+    steps, looks = _steps(version, entries), [point for point in points if point.version == version]
+    mine = state if state is not None and state.version == version else None
+    if not steps and not looks and mine is None:
+        raise AliceError(
+            f"version {version} has not been a canary, as far as the audit goes back",
+            code="no_canary",
+            hint="alice-rl canary explain without a version tells of the last one",
+        )
+    digests = {entry.fields["version"]: entry.fields["digest"] for entry in entries if "digest" in entry.fields}
+    live = mine.live_version if mine else steps[0].live if steps else None
+    opened_ms = steps[0].ts_ms if steps and steps[0].by_gate else 0
+    return CanaryRecord(
+        version=version,
+        digest=mine.digest if mine else digests.get(str(version), ""),
+        live_version=live,
+        live_digest=mine.live_digest if mine else digests.get(str(live), ""),
+        steps=steps,
+        points=[look for look in looks if look.ts_ms >= opened_ms],  # of this trial, where it has had two
+        state=mine,
+    )
+
+
+def _last(state: CanaryState | None, entries: Sequence[HistoryEntry]) -> int:
+    """The version of the current or last canary."""
+    if state is not None:
+        return state.version
+    named = [entry.fields["version"] for entry in entries if _of_canary(entry) and entry.kind == "promote"]
+    if not named:
+        raise AliceError(
+            "there has been no canary yet",
+            code="no_canary",
+            hint="alice-rl canary status says what the gate is waiting for",
+        )
+    return int(named[-1])
+
+
+def _steps(version: int, entries: Sequence[HistoryEntry]) -> list[Step]:
+    """The steps of the last trial of a version."""
+    steps: list[Step] = []
+    for entry in entries:
+        under_way = bool(steps) and not steps[-1].ends
+        what = _what(version, entry, under_way=under_way)
+        if what is None:
+            continue
+        if what == "opened":
+            steps = []
+        steps.append(_step(entry, what, steps[-1].share if steps else 0.0))
+    return steps
+
+
+def _what(
+    version: int, entry: HistoryEntry, *, under_way: bool
+) -> Literal["opened", "share", "promoted", "rolled_back", "invalid", "withdrawn"] | None:
+    """What an entry of the audit was to a canary; None for nothing."""
+    if _of_canary(entry) and entry.kind == "promote" and entry.fields["version"] == str(version):
+        return "share" if under_way else "opened"
+    if not under_way or entry.kind not in ("promote", "rollback"):
+        return None
+    if entry.kind == "promote" and entry.fields["version"] == str(version):
+        return "promoted"
+    if optional_version(entry.fields.get("canary")) == version:
+        return None
+    # A rollback of production takes the canary along, and another canary takes its place.
+    told = _detail(entry)
+    outcome = None if told is None else told.outcome
+    return outcome or ("rolled_back" if _of_canary(entry) and entry.kind == "rollback" else "withdrawn")
+
+
+def _of_canary(entry: HistoryEntry) -> bool:
+    return entry.fields.get("stage") == "canary"
+
+
+def _step(entry: HistoryEntry, what: Literal["opened", "share"] | Outcome, share: float) -> Step:
+    detail, fields = _detail(entry), entry.fields
+    told = detail or _Detail()
+    given = share if what not in ("opened", "share") else float(fields.get("share") or 0.0)
+    return Step(
+        what=what,
+        ts_ms=entry.ts_ms if told.ts_ms is None else told.ts_ms,
+        share=given,
+        by_gate=detail is not None,
+        who=fields.get("who", ""),
+        why=fields.get("why", ""),
+        live=optional_version(fields.get("live")),
+        offsets=told.offsets,
+        verdict=told.verdict,
+    )
+
+
+def _detail(entry: HistoryEntry) -> _Detail | None:
+    text = entry.fields.get("detail", "")
+    return msgspec.json.decode(text, type=_Detail) if text else None

@@ -1,0 +1,222 @@
+"""The story of a canary in plain words: what was compared, what was seen, how sure that is, and what came of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from alice_rl.online.canary import Decision, GateRules, Verdict
+from worker.cli.canary_record import CanaryRecord, Step
+from worker.cli.canary_words import (
+    alpha_words,
+    chance_words,
+    difference_words,
+    odds_words,
+    range_words,
+    share_words,
+)
+from worker.cli.output import age_words, number_words
+from worker.cli.status_view import time_words
+
+__all__ = ["Passage", "Story", "tell"]
+
+_DIGEST_SHOWN = 12
+
+
+class Passage(Struct, frozen=True):
+    """A part of a story under its title; each of the lines is a paragraph."""
+
+    title: str
+    lines: list[str]
+
+
+class Story(Struct, frozen=True):
+    """A story: its end in one sentence, then how it came to that."""
+
+    headline: str
+    passages: list[Passage]
+
+
+def tell(record: CanaryRecord, rules: GateRules, after: str = "") -> Story:
+    """The story of a canary.
+
+    Parameters
+    ----------
+    record : CanaryRecord
+    rules : GateRules
+        What the gate asks for.
+    after : str
+        What happens next, in words.
+    """
+    verdict = record.verdict
+    passages = [Passage("What was compared", _compared(record)), Passage("How the requests were split", _split(record))]
+    if verdict is not None and verdict.requests:
+        passages += [
+            Passage("What was seen", _seen(record, verdict, rules)),
+            Passage("How sure that is", _sure(record, verdict, rules)),
+            Passage("Were the requests split as they were told to be?", _ratio(record, verdict, rules)),
+        ]
+    else:
+        passages.append(Passage("What was seen", [_nothing_seen(record)]))
+    passages.append(Passage("Why it came to that" if record.end else "Where it stands", _why(record, verdict)))
+    passages += [Passage("What happens next", [after])] if after else []
+    return Story(headline(record), passages)
+
+
+def headline(record: CanaryRecord) -> str:
+    """How it stands, or ended, in one sentence."""
+    name, against = f"Version {record.version}", _against(record)
+    end = record.end
+    if end is not None:
+        return f"{name} {_ended_words(record, end, against)}"
+    phase = record.state.phase if record.state else "trial"
+    if phase == "shadow":
+        return f"{name} is a shadow of {against}: what it would have chosen is logged, and it serves nobody yet."
+    if phase == "approval":
+        return (
+            f"{name} has won its trial against {against}, and waits for a person: it goes live when somebody says so."
+        )
+    if phase == "ended":
+        outcome = record.state.outcome if record.state else None
+        return f"{name} is no canary any more{f': {outcome}' if outcome else ''}."
+    share = share_words(record.state.share if record.state else record.steps[-1].share)
+    return f"{name} is on trial: it serves {share} of the requests beside {against}, and nothing is decided yet."
+
+
+def _ended_words(record: CanaryRecord, end: Step, against: str) -> str:
+    when, stays = time_words(end.ts_ms), f"{against[0].upper()}{against[1:]} stays live."
+    if not end.by_gate:
+        did = {"promoted": "was promoted", "withdrawn": "was withdrawn"}.get(end.what, "was taken back")
+        return f"{did} by {end.who or 'a person'} at {when}; the gate did not decide that."
+    if end.what == "promoted":
+        return f"was promoted at {when}: it has shown that it is {_better(end.verdict)} than {against}, and is live."
+    if end.what == "rolled_back":
+        return f"was rolled back at {when}{_after(record, end)}: it was worse than {against}. {stays}"
+    if end.what == "invalid":
+        return f"was taken back at {when}{_after(record, end)}: its trial was void, it could not be judged. {stays}"
+    return f"was withdrawn at {when}, without a verdict: {end.why or 'the gate does not say why'}. {stays}"
+
+
+def _better(verdict: Verdict | None) -> str:
+    return "better" if verdict is None or verdict.policies.lower > 0.0 else "no worse, within the margin,"
+
+
+def _after(record: CanaryRecord, end: Step) -> str:
+    requests = f" and {number_words(end.verdict.requests)} requests" if end.verdict else ""
+    return f", after {age_words((end.ts_ms - (record.opened_ms or end.ts_ms)) / 1000)}{requests}"
+
+
+def _against(record: CanaryRecord) -> str:
+    return "the live version" if record.live_version is None else f"version {record.live_version}"
+
+
+def _compared(record: CanaryRecord) -> list[str]:
+    return [
+        f"Version {record.version} ({record.digest[:_DIGEST_SHOWN] or 'digest not known'}) was the canary; "
+        f"{_against(record)} ({record.live_digest[:_DIGEST_SHOWN] or 'digest not known'}) was live.",
+        "Both served the same users at the same time: who answers a request is drawn anew for every request. What is "
+        "compared is the reward per request, with the weights that the canary was published with. A request counts "
+        "once the time for its outcome is over, so a slow or missing outcome weighs as much as a quick one.",
+    ]
+
+
+def _split(record: CanaryRecord) -> list[str]:
+    if not record.steps:
+        since = record.state.share_since_ms if record.state else None
+        share = record.state.share if record.state else 0.0
+        return [f"{time_words(since)}  {share_words(share)}; the audit has forgotten what was before."]
+    return [_step_words(step) for step in record.steps]
+
+
+def _step_words(step: Step) -> str:
+    did = {
+        "promoted": "promoted: 100 %",
+        "rolled_back": "rolled back: 0 %",
+        "invalid": "taken back: 0 %",
+        "withdrawn": "withdrawn: 0 %",
+    }.get(step.what, share_words(step.share) if step.share else "shadow: 0 %, its choices are logged")
+    by = "" if step.by_gate else f", by {step.who or 'a person'}"
+    return f"{time_words(step.ts_ms)}  {did}{by}"
+
+
+def _nothing_seen(record: CanaryRecord) -> str:
+    return (
+        "Nothing that counts yet: a request counts once the time for its outcome is over."
+        if record.end is None
+        else "Nothing that counts: it ended before the outcome of any request was due."
+    )
+
+
+def _seen(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]:
+    centre = record.state.centre if record.state else 0.0
+    arms, policies = verdict.arms, verdict.policies
+    felt = difference_words(arms, "one that it did not serve", centre)
+    chosen = difference_words(policies, f"what {_against(record)} would", centre)
+    lines = [
+        f"Users felt: a request that the canary served brought {felt}. The truth is {range_words(arms)}.",
+        f"The policies differ: what the canary would choose brings {chosen}. "
+        f"The truth is {range_words(policies)}. For this every request counts, whoever served it, by how likely either "
+        "policy was to choose what it got; so it is known sooner.",
+        f"These ranges hold at all looks together: in at least {share_words(1 - rules.alpha)} of all trials the truth "
+        "never leaves them.",
+    ]
+    if arms.upper < policies.lower:
+        lines.append(
+            "The two contradict each other: what the canary chooses does not explain what users felt. So it is not the "
+            "choices that are bad, something fails when the canary serves: look at what it calls."
+        )
+    return lines
+
+
+def _sure(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]:
+    against, enough = _against(record), alpha_words(rules.alpha)
+    claim = f"worse than {against} by {rules.margin:g} or more" if rules.margin else f"no better than {against}"
+    return [
+        f"Suppose that the canary were {claim}. A bet against that, at fair odds, would win nothing in the long run. "
+        f"This one has made {odds_words(verdict.log_e_promote)} out of 1. {enough} is enough to promote: with such a "
+        f"canary it is reached in at most {chance_words(rules.alpha)} trials, however often one looks.",
+        f'The same bet against "it is no worse" has made {odds_words(verdict.log_e_rollback)} out of 1; {enough} is '
+        "enough to roll it back.",
+    ]
+
+
+def _ratio(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]:
+    sent, came = _sent_words(record), verdict.canary_requests / verdict.requests
+    facts = (
+        f"{share_words(came)} of the requests that were answered came from the canary "
+        f"({number_words(verdict.canary_requests)} of {number_words(verdict.requests)}), where {sent} were sent to it"
+    )
+    bet = f"The bet that the draw was another one has made {odds_words(verdict.log_e_ratio)} out of 1"
+    needed = alpha_words(rules.alpha_ratio)
+    if verdict.decision is not Decision.INVALID:
+        return [f"Yes: {facts}. {bet}; {needed} would be enough to call the trial void."]
+    return [
+        f"No. {facts[0].upper()}{facts[1:]}. {bet}, and {needed} is enough: by chance alone that is reached in at most "
+        f"{chance_words(rules.alpha_ratio)} trials.",
+        "So outcomes of one side are missing, or its requests were not logged. Those that are missing may be the bad "
+        "ones, so the rest says nothing of either policy. Look at who writes outcomes, above all after a failure.",
+    ]
+
+
+def _sent_words(record: CanaryRecord) -> str:
+    """What share was sent to the canary, over all steps."""
+    shares = sorted(
+        {step.share for step in record.steps if step.share} | {point.share for point in record.points if point.share}
+    )
+    if not shares:
+        return "the configured share"
+    if len(shares) == 1:
+        return share_words(shares[0])
+    return f"{share_words(shares[0])} to {share_words(shares[-1])}, step by step,"
+
+
+def _why(record: CanaryRecord, verdict: Verdict | None) -> list[str]:
+    end = record.end
+    if end is not None and not end.by_gate:
+        reason = f': "{end.why}"' if end.why else ", and gave no reason"
+        said = f" The gate's last word was {verdict.decision}: {verdict.reason}" if verdict else ""
+        return [f"{end.who or 'A person'} did it{reason}.{said}"]
+    if end is not None:
+        lines = [end.why, verdict.reason if verdict else ""]
+    else:
+        lines = [record.state.reason if record.state else "", verdict.reason if verdict else ""]
+    return list(dict.fromkeys(line for line in lines if line)) or ["Nobody has said why."]
