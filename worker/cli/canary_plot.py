@@ -1,0 +1,150 @@
+"""A canary as a picture: what users felt and what the policies differ by, the evidence, and the share, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alice_rl.online.canary import GateRules, Verdict
+from worker.cli.canary_record import CanaryRecord, verdict_of
+from worker.cli.canary_words import share_words
+from worker.cli.output import number_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure"]
+
+_POLICIES, _ARMS, _RATIO, _INK = "#0072b2", "#d55e00", "#999999", "#333333"  # told apart by the colour-blind, too
+_ENDS = {"promoted": "#009e73", "rolled_back": "#c0392b", "invalid": "#8e44ad", "withdrawn": "#555555"}
+_LOG_SHOWN_LEAST = -4.0  # of an e-value's decimal logarithm: below that it says no more
+
+
+def figure(record: CanaryRecord, rules: GateRules, title: str) -> Figure:
+    """The picture of a canary that was looked at once at least."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(11, 7.5), dpi=120, layout="constrained")
+    effect, proof, share = picture.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1.2))
+    times = [_moment(point.ts_ms) for point in record.points]
+    verdicts = [verdict_of(point.verdict) for point in record.points]
+    picture.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
+    _draw_effect(effect, times, verdicts, rules)
+    _draw_evidence(proof, times, verdicts, rules)
+    _draw_share(share, record, times)
+    for axes in (effect, proof, share):
+        _mark_steps(axes, record, named=axes is effect)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#eeeeee")
+        axes.set_axisbelow(True)
+    share.xaxis.set_major_locator(locator := AutoDateLocator(tz=UTC))  # type: ignore[no-untyped-call]
+    share.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    _count_requests(effect, times, verdicts)
+    return picture
+
+
+def _draw_effect(axes: Axes, times: list[float], verdicts: list[Verdict], rules: GateRules) -> None:
+    kinds: tuple[tuple[str, str, Callable[[Verdict], Any]], ...] = (
+        (_ARMS, "what users felt (H)", lambda verdict: verdict.arms),
+        (_POLICIES, "what the policies differ by (D)", lambda verdict: verdict.policies),
+    )
+    bounds = []
+    for colour, label, of in kinds:
+        lower, upper = [of(v).lower for v in verdicts], [of(v).upper for v in verdicts]
+        axes.fill_between(times, lower, upper, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(times, lower, color=colour, linewidth=0.6, alpha=0.6)
+        axes.plot(times, upper, color=colour, linewidth=0.6, alpha=0.6)
+        axes.plot(times, [of(v).estimate for v in verdicts], color=colour, linewidth=1.8, label=label)
+        bounds.append((lower, upper))
+    axes.axhline(0.0, color=_INK, linewidth=1.0)
+    if rules.margin:
+        axes.axhline(-rules.margin, color=_INK, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            "margin", (0.995, -rules.margin), xycoords=("axes fraction", "data"), ha="right", va="top", size=8
+        )
+    axes.set_ylim(*_range(bounds))
+    axes.set_ylabel("reward per request,\ncanary minus live")
+    axes.legend(loc="lower right", frameon=False, fontsize=9, ncols=2)
+
+
+def _range(bounds: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
+    """What is shown: ranges are wide as the reward's own at first, and what comes later is what matters."""
+    least = min(float(np.quantile(lower[len(lower) // 8 :], 0.1)) for lower, _ in bounds)
+    most = max(float(np.quantile(upper[len(upper) // 8 :], 0.9)) for _, upper in bounds)
+    pad = 0.12 * (max(most, 0.0) - min(least, 0.0)) or 1.0
+    return min(least, 0.0) - pad, max(most, 0.0) + pad
+
+
+def _draw_evidence(axes: Axes, times: list[float], verdicts: list[Verdict], rules: GateRules) -> None:
+    lines = (
+        (_POLICIES, "better: promote", [v.log_e_promote for v in verdicts]),
+        (_ARMS, "worse: roll back", [v.log_e_rollback for v in verdicts]),
+        (_RATIO, "split is not as told: void", [v.log_e_ratio for v in verdicts]),
+    )
+    for colour, label, values in lines:
+        axes.plot(times, np.maximum(np.array(values) / log(10), _LOG_SHOWN_LEAST), color=colour, label=label)
+    for alpha, colour, words in ((rules.alpha, _INK, "enough"), (rules.alpha_ratio, _RATIO, "enough to void")):
+        needed = -log(alpha) / log(10)
+        axes.axhline(needed, color=colour, linewidth=0.9, linestyle="--")
+        axes.annotate(
+            f"{words}: {number_words(1 / alpha)} to 1",
+            (0.005, needed),
+            xycoords=("axes fraction", "data"),
+            va="bottom",
+            size=8,
+            color=colour,
+        )
+    top = max(-log(rules.alpha_ratio) / log(10) * 1.25, *(max(v) / log(10) * 1.1 for *_, v in lines))
+    axes.set_ylim(_LOG_SHOWN_LEAST, top)
+    axes.yaxis.set_major_formatter(lambda value, _: f"$10^{{{value:g}}}$" if value == int(value) else "")
+    axes.set_ylabel("evidence\n(e-value)")
+    axes.legend(loc="lower right", frameon=False, fontsize=9, ncols=3)
+
+
+def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
+    shares = [100 * point.share for point in record.points]
+    axes.fill_between(times, 0, shares, step="post", color="#cccccc", linewidth=0)
+    axes.set_ylim(0, max(60.0, *shares))
+    axes.set_ylabel("share, %")
+    axes.set_xlabel("the log's clock, UTC")
+
+
+def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
+    """A line at every step; the steps' names stand at the top of the first picture."""
+    for step in record.steps:
+        colour = _ENDS.get(step.what, "#777777")
+        axes.axvline(_moment(step.ts_ms), color=colour, linewidth=2.0 if step.ends else 0.8)
+        if named:
+            words = step.what.replace("_", " ") if step.ends else share_words(step.share) if step.share else "shadow"
+            axes.annotate(
+                f" {words}" if not step.ends else f"{words} ",
+                (_moment(step.ts_ms), 0.985),
+                xycoords=("data", "axes fraction"),
+                ha="right" if step.ends else "left",
+                va="top",
+                size=10 if step.ends else 8,
+                color=colour,
+                fontweight="bold" if step.ends else "normal",
+            )
+
+
+def _count_requests(axes: Axes, times: list[float], verdicts: list[Verdict]) -> None:
+    """Requests that counted, along the top."""
+    picked = sorted({round(at) for at in np.linspace(0, len(times) - 1, min(len(times), 6))})
+    top = axes.secondary_xaxis("top")
+    top.set_xticks([times[at] for at in picked], [number_words(verdicts[at].requests) for at in picked], size=8)
+    top.set_xlabel("requests whose outcomes were awaited to the end", size=8)
+    top.spines["top"].set_visible(False)
+    top.tick_params(length=2)
+
+
+def _moment(ms: int) -> float:
+    from matplotlib.dates import date2num
+
+    return float(date2num(datetime.fromtimestamp(ms / 1000, UTC)))  # type: ignore[no-untyped-call]
