@@ -158,8 +158,7 @@ class Trials(Parts[TrialPane]):
             self._add()
         for bucket in [bucket for bucket in self if not bucket.level and self._closes_ms(bucket.ordinal) <= high_ms]:
             self._close(bucket)
-        if len(self._admitted) > 1:
-            self._forget(high_ms)
+        self._forget(high_ms)
 
     def closed(self) -> dict[Trial, TrialSums]:
         """The trials over all closed panes."""

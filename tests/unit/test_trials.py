@@ -11,7 +11,7 @@ from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.trial import U_UNIT
 from alice_rl.shard import Shard
 from alice_rl.trials import SHARE_MIN, Trial, TrialPane, tried
-from tests.logs import START_MS, TOOLS, decision, held_out, in_trial, outcome, records, turn
+from tests.logs import START_MS, TOOLS, decision, held_out, in_trial, outcome, parts_of, records, turn
 
 LINEAGE = Lineage(arms=Arms(tool=TOOLS), join=JoinSettings(horizon_seconds=100))
 SPAN_MS, HORIZON_MS = 5_000, 100_000
@@ -148,9 +148,8 @@ def test_panes_come_back_from_a_checkpoint() -> None:
     """Open and closed panes survive their bytes, and go on as if there had been no restart."""
     log = [canary(f"d-{i}", START_MS + i * 7_000, treated=i % 4 == 0) for i in range(60)]
     whole, half = fold(log), fold(log[:40])
-    parts = {parts.name(at): part.sealed()[0] for parts in (half.buckets, half.trials) for at, part in parts.items()}
-    assert half.changes() == parts
-    again = Shard.restore(LINEAGE, half.state, parts)
+    assert half.changes() == parts_of(half)
+    again = Shard.restore(LINEAGE, half.state, parts_of(half))
     again.feed(records(log))
     assert again.digests() == whole.digests()
     assert {name for name in whole.digests() if name.startswith("trial:")}
