@@ -10,7 +10,8 @@ from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.trial import U_UNIT
 from alice_rl.shard import Shard
-from alice_rl.trials import SHARE_MIN, Trial, TrialPane, tried
+from alice_rl.trial_columns import SHARE_MIN, tried
+from alice_rl.trials import Trial, TrialPane
 from tests.logs import START_MS, TOOLS, decision, held_out, in_trial, outcome, parts_of, records, turn
 
 LINEAGE = Lineage(arms=Arms(tool=TOOLS), join=JoinSettings(horizon_seconds=100))
@@ -142,6 +143,22 @@ def test_stamps_that_nobody_gave_are_bounded() -> None:
     shard = fold(log)
     assert shard.counts["trial_overflow"] == 44
     assert sum(len(pane.sums) for pane in shard.trials.values()) == 256
+
+
+def test_the_bound_falls_where_the_log_says() -> None:
+    """Which trials are kept does not depend on batches: the first that count are, whatever came before them in vain."""
+    log = []
+    for i in range(300):
+        event = canary(f"d-{i}", START_MS + i, treated=False)
+        if i < 100:  # in vain: the probabilities are not told
+            event = in_trial(turn(f"d-{i}", START_MS + i), share=0.25, treated=False, p_canary=None)
+        log.append(event | {"policy": event["policy"] | {"canary_digest": f"{i:064x}"}})
+    log += [canary(f"e-{i}", START_MS + 400 + i, treated=False) | {"policy": log[i]["policy"]} for i in range(100)]
+    whole, pieces = fold(log), Shard(LINEAGE)
+    for record in records(log):
+        pieces.feed([record])
+    assert whole.digests() == pieces.digests()
+    assert whole.counts["trial_overflow"] == pieces.counts["trial_overflow"] == 44
 
 
 def test_panes_come_back_from_a_checkpoint() -> None:
