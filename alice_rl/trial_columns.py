@@ -1,4 +1,4 @@
-"""Episodes to the columns of trials: who was compared when each was decided, who served, and the weights' difference."""
+"""Episodes to columns of trials: who was compared when each was decided, who served, and how the weights differ."""
 
 from __future__ import annotations
 
