@@ -15,24 +15,24 @@ import hashlib
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import isclose
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from alice_rl.episodes import Episode
-from alice_rl.events import Decision, Turn
 from alice_rl.lineage import Lineage
 from alice_rl.online.decay import Bucket
-from alice_rl.online.trial import U_UNIT, TrialSums
+from alice_rl.online.trial import TrialSums
 from alice_rl.parts import Parts
 from alice_rl.reward import COMPONENTS, OutcomeLike, components
+from alice_rl.trial_columns import Trial, TrialColumns, trials_of
 
-__all__ = ["SHARE_MIN", "Trial", "TrialPane", "Trials", "pooled", "tried"]
+__all__ = ["Trial", "TrialPane", "Trials", "pooled"]
 
-SHARE_MIN = 1 / 256
-"""The smallest share of either side that makes a trial: what is rarer would need longer than anybody waits."""
+IndexArray = npt.NDArray[np.intp]
+Pane = TypeVar("Pane", int, npt.NDArray[np.int64])
 
 _M = len(COMPONENTS)
 _PANES_PER_HORIZON = 20
@@ -41,20 +41,17 @@ _TRIALS_MAX = 256  # per epoch: some eighty canaries at three shares each; more 
 _LENGTH = struct.Struct("<I")
 
 
-class Trial(NamedTuple):
-    """Who is compared, at what share: digests of two policies, or `rules` and `policy` for the hold-out."""
+class _Requests(NamedTuple):
+    """Requests of one trial and pane, still to be added: `treated` (N,), `u` (N,) and N outcomes."""
 
-    control: str
-    treatment: str
-    share: float
+    treated: npt.NDArray[np.bool_]
+    u: npt.NDArray[np.int64]
+    outcomes: list[OutcomeLike]
 
-
-class _Request(NamedTuple):
-    """A request of a trial: whether the treatment served it, and the difference of the weights in steps."""
-
-    trial: Trial
-    treated: bool
-    u: int
+    @classmethod
+    def of(cls, columns: TrialColumns, rows: IndexArray) -> Self:
+        """The given rows of a trial."""
+        return cls(columns.treated[rows], columns.u[rows], [columns.outcomes[row] for row in rows.tolist()])
 
 
 class TrialPane:
@@ -129,7 +126,7 @@ class Trials(Parts[TrialPane]):
         self.counts: Counter[str] = Counter()
         self._bounds = lineage.bounds
         self._level = (-(-_EPOCH_MS // self._span_ms) - 1).bit_length()
-        self._pending: list[tuple[int, _Request, OutcomeLike]] = []
+        self._pending: dict[tuple[int, Trial], list[_Requests]] = {}
         self._admitted: dict[int, set[Trial]] = {}
 
     def restore(self, parts: Mapping[str, bytes]) -> None:
@@ -141,16 +138,20 @@ class Trials(Parts[TrialPane]):
 
     def take(self, episodes: Sequence[Episode]) -> None:
         """Take in complete episodes, in log order; those of no trial are passed over."""
-        for decision, ts_ms, outcome, told_ms in episodes:
-            stamp = decision.policy
-            if stamp.canary_digest is None and stamp.holdout_share is None:
-                continue
-            pane = ts_ms // self._span_ms
-            for request in self._requests(decision):
-                if told_ms >= self._closes_ms(pane):
-                    self.counts["trial_late"] += 1
-                elif self._admits(pane, request.trial):
-                    self._pending.append((pane, request, outcome))
+        told: list[tuple[int, int, TrialColumns, IndexArray]] = []
+        for columns in trials_of(episodes):
+            panes = columns.ts_ms // self._span_ms
+            late = columns.told_ms >= self._closes_ms(panes)
+            counted = ~late & columns.fit
+            self.counts += Counter(trial_late=int(late.sum()), trial_unfit=int((~late & ~columns.fit).sum()))
+            for pane in np.unique(panes[counted]).tolist():
+                rows = np.flatnonzero((panes == pane) & counted)
+                told.append((columns.rows[int(rows[0])], pane, columns, rows))
+        for _, pane, columns, rows in sorted(told, key=lambda part: (part[0], part[2].trial)):  # in log order
+            if self._admits(pane, columns.trial):
+                self._pending.setdefault((pane, columns.trial), []).append(_Requests.of(columns, rows))
+            else:
+                self.counts["trial_overflow"] += len(rows)
 
     def settle(self, high_ms: int) -> None:
         """Add what was taken, until the log's clock had reached `high_ms`; close the panes that are over by then."""
@@ -158,8 +159,7 @@ class Trials(Parts[TrialPane]):
             self._add()
         for bucket in [bucket for bucket in self if not bucket.level and self._closes_ms(bucket.ordinal) <= high_ms]:
             self._close(bucket)
-        if len(self._admitted) > 1:
-            self._forget(high_ms)
+        self._forget(high_ms)
 
     def closed(self) -> dict[Trial, TrialSums]:
         """The trials over all closed panes."""
@@ -170,37 +170,19 @@ class Trials(Parts[TrialPane]):
         """Whether a name is that of a pane which is still open."""
         return name.startswith(f"{cls.prefix}0:")
 
-    def _requests(self, decision: Decision | Turn) -> Iterable[_Request]:
-        """The trials that a decision was part of; what lacks its probabilities is counted, never repaired."""
-        stamp = decision.policy
-        if stamp.holdout_share is not None and tried(stamp.holdout_share):
-            yield _Request(Trial("rules", "policy", 1 - stamp.holdout_share), stamp.stage != "fallback", 0)
-        share, treated = stamp.canary_share, stamp.stage == "canary"
-        if stamp.canary_digest is not None and stamp.stage != "fallback" and share is not None and tried(share):
-            u = _weight_difference(decision, share, treated)
-            if u is None or stamp.digest is None:
-                self.counts["trial_unfit"] += 1
-            else:
-                yield _Request(Trial(stamp.digest, stamp.canary_digest, share), treated, u)
-
     def _admits(self, pane: int, trial: Trial) -> bool:
         admitted = self._admitted.setdefault(self._epoch(Bucket(0, pane)), set())
         if trial not in admitted and len(admitted) >= _TRIALS_MAX:
-            self.counts["trial_overflow"] += 1
             return False
         admitted.add(trial)
         return True
 
     def _add(self) -> None:
-        grouped: dict[tuple[int, Trial], list[int]] = {}
-        for row, (pane, request, _) in enumerate(self._pending):
-            grouped.setdefault((pane, request.trial), []).append(row)
-        y = components([outcome for *_, outcome in self._pending], self._bounds)
-        treated = np.array([request.treated for _, request, _ in self._pending], dtype=np.bool_)
-        u = np.array([request.u for _, request, _ in self._pending], dtype=np.int64)
-        for (pane, trial), rows in grouped.items():
+        for (pane, trial), requests in self._pending.items():
             sums = TrialSums(_M)
-            sums.add(y[rows], treated[rows], u[rows])
+            outcomes = [outcome for part in requests for outcome in part.outcomes]
+            treated, u = (np.concatenate(column) for column in zip(*((r.treated, r.u) for r in requests), strict=True))
+            sums.add(components(outcomes, self._bounds), treated, u)
             self._of(Bucket(0, pane)).add(trial, sums)
         self._pending.clear()
 
@@ -224,18 +206,13 @@ class Trials(Parts[TrialPane]):
     def _epoch(self, bucket: Bucket) -> int:
         return bucket.ordinal >> (self._level - bucket.level)
 
-    def _closes_ms(self, pane: int) -> int:
+    def _closes_ms(self, pane: Pane) -> Pane:
         return (pane + 1) * self._span_ms + self._horizon_ms
 
     def _of(self, bucket: Bucket) -> TrialPane:
         self.changed.add(bucket)
         self.removed.discard(bucket)
         return self.setdefault(bucket, TrialPane())
-
-
-def tried(share: float) -> bool:
-    """Whether both sides of a split are served often enough to be compared."""
-    return SHARE_MIN <= share <= 1 - SHARE_MIN
 
 
 def pooled(parts: Iterable[Mapping[Trial, TrialSums]]) -> dict[Trial, TrialSums]:
@@ -245,17 +222,3 @@ def pooled(parts: Iterable[Mapping[Trial, TrialSums]]) -> dict[Trial, TrialSums]
         for trial, sums in part.items():
             total[trial] = total[trial] + sums if trial in total else sums
     return total
-
-
-def _weight_difference(decision: Decision | Turn, share: float, treated: bool) -> int | None:
-    """`u` of what was served, in steps, jointly over the slots; None where the probabilities are not all told."""
-    control = treatment = served = 1.0
-    for slot in (decision.route, decision.tool, decision.cache):
-        if slot is not None:
-            if slot.p is None or slot.p_live is None or slot.p_canary is None:
-                return None
-            control, treatment, served = control * slot.p_live, treatment * slot.p_canary, served * slot.p
-    mixed = share * treatment + (1 - share) * control
-    if mixed <= 0.0 or not isclose(served, treatment if treated else control, rel_tol=1e-6):
-        return None
-    return round((treatment - control) / mixed * U_UNIT)

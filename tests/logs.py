@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alice_rl.lineage import Arms, Lineage
+from alice_rl.shard import Shard
 
 __all__ = [
     "LINEAGE",
@@ -19,6 +20,7 @@ __all__ = [
     "held_out",
     "in_trial",
     "outcome",
+    "parts_of",
     "random_turn",
     "records",
     "turn",
@@ -66,7 +68,9 @@ def in_trial(event: dict[str, Any], *, share: float, treated: bool, p_canary: fl
         "canary_share": share,
     }
     slots = {
-        slot: event[slot] | {"p_canary": p_canary} | ({"p": p_canary} if treated and p_canary is not None else {})
+        slot: event[slot]
+        | {"p_live": event[slot]["p"], "p_canary": p_canary}
+        | ({"p": p_canary} if treated and p_canary is not None else {})
         for slot in ("route", "tool", "cache")
     }
     return event | {"policy": policy} | slots
@@ -98,6 +102,11 @@ def turn(decision_id: str, ts_ms: int = START_MS, **changes: Any) -> dict[str, A
     """A whole turn as a dict; `changes` replace its fields."""
     ended = {k: v for k, v in outcome(decision_id, ts_ms + 700).items() if k not in ("type", "decision_id")}
     return decision(decision_id, ts_ms) | {"type": "turn", "outcome": ended} | changes
+
+
+def parts_of(shard: Shard) -> dict[str, bytes]:
+    """The bytes of all parts of a shard, by name: what its checkpoints hold."""
+    return {parts.name(at): part.sealed()[0] for parts in (shard.buckets, shard.trials) for at, part in parts.items()}
 
 
 def records(values: Iterable[dict[str, Any] | bytes | None], first: int = 0) -> list[LogRecord]:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
 from alice_rl.kafka import KafkaSettings
-from tests.logs import START_MS, random_turn
+from tests.logs import START_MS, in_trial, random_turn
 
 __all__ = ["STEP_MS", "Message", "Producer", "messages"]
 
@@ -104,6 +105,8 @@ def _round(
 
 
 def _encoded(event: dict[str, Any]) -> Message:
+    if "route" in event and crc32(event["decision_id"].encode()) % 2:  # by its id: halves and repetitions agree
+        event = in_trial(event, share=0.25, treated=crc32(event["decision_id"].encode()) % 8 == 1)
     return Message(event["decision_id"].encode(), msgspec.json.encode(event))
 
 

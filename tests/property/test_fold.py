@@ -22,7 +22,7 @@ from alice_rl.shard import Shard
 from alice_rl.shard_state import REJECTED_MAX, ShardState
 from alice_rl.sums import Sums
 from alice_rl.trials import Trial, TrialPane, Trials, pooled
-from tests.logs import START_MS, TOOLS, LogRecord, decision, held_out, in_trial, outcome, records, turn
+from tests.logs import START_MS, TOOLS, LogRecord, decision, held_out, in_trial, outcome, parts_of, records, turn
 
 SMALL = Lineage(
     features=FeatureSettings(feature_dim=8),
@@ -88,11 +88,6 @@ def fold(log: list[LogRecord], cuts: list[int], lineage: Lineage = SMALL) -> Sha
     for start, stop in pairwise([0, *cuts, END]):
         shard.feed(between(log, start, stop))
     return shard
-
-
-def parts_of(shard: Shard) -> dict[str, bytes]:
-    """The bytes of all parts of a shard, by name."""
-    return {parts.name(at): part.sealed()[0] for parts in (shard.buckets, shard.trials) for at, part in parts.items()}
 
 
 def restart(shard: Shard, log: list[LogRecord], stops: list[int]) -> Shard:

@@ -15,6 +15,7 @@ from alice_rl.snapshot.format import digest as blob_digest
 from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.head import decode_offsets
 from alice_rl.sums import digest
+from tests.logs import parts_of
 from tests.simulation.kafka import Broker
 from tests.simulation.oracle import Oracle
 from tests.simulation.wire import Server
@@ -95,7 +96,7 @@ class Checks:
         for partition in range(len(self._broker.logs)):
             key = keys.shard(POLICY, LINEAGE_NAME, partition)
             shard, state = self._oracle(partition).folded(), self._state(key)
-            if self._buckets(key) != {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}:
+            if self._buckets(key) != parts_of(shard):
                 self.complain(f"the sums of partition {partition} differ from the log's")
             if state is None or state.next != shard.next or digest(state.digests) != shard.digest():
                 self.complain(f"the state of partition {partition} is {state and state.next}, not {shard.next}")

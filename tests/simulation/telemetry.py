@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
-from tests.logs import START_MS, decision, outcome, turn
+from tests.logs import START_MS, decision, held_out, in_trial, outcome, turn
 
 __all__ = ["DEADLY", "Append", "telemetry"]
 
@@ -70,15 +72,26 @@ def _events(rng: random.Random, name: str, ts_ms: int) -> list[Any]:
     context = {"intent": rng.choice("abcd"), "text_len": rng.randrange(99), "lang": rng.choice(("sv", "en"))}
     ended = {"success": rng.random() < 0.8, "cache_hit": rng.random() < 0.3, "latency_ms": float(rng.randrange(4_000))}
     kind = rng.choice(("turn", "turn", "halves", "halves", "swapped", "decision", "outcome", "garbage"))
-    halves = [decision(name, ts_ms, context=context), outcome(name, ts_ms + rng.randrange(3_000), **ended)]
+    tried = _tried(name)
+    halves = [tried(decision(name, ts_ms, context=context)), outcome(name, ts_ms + rng.randrange(3_000), **ended)]
     match kind:
         case "garbage":
             return [rng.choice(_GARBAGE)]
         case "turn":
-            whole = turn(name, ts_ms, context=context)
+            whole = tried(turn(name, ts_ms, context=context))
             return [whole | {"outcome": whole["outcome"] | ended}]
         case "halves":
             return halves
         case "swapped":
             return halves[::-1]
     return [halves[kind == "outcome"]]
+
+
+def _tried(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Puts a decision into a trial, or none; by its name, which leaves the world's chances as they are."""
+    lot = crc32(name.encode()) % 6
+    if lot < 2:
+        return dict
+    if lot < 4:
+        return partial(in_trial, share=0.25, treated=lot == 2)
+    return partial(held_out, share=0.125, treated=lot == 4)

@@ -10,8 +10,9 @@ from alice_rl.episodes import JoinSettings, MissingOutcome
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.trial import U_UNIT
 from alice_rl.shard import Shard
-from alice_rl.trials import SHARE_MIN, Trial, TrialPane, tried
-from tests.logs import START_MS, TOOLS, decision, held_out, in_trial, outcome, records, turn
+from alice_rl.trial_columns import SHARE_MIN, tried
+from alice_rl.trials import Trial, TrialPane
+from tests.logs import START_MS, TOOLS, decision, held_out, in_trial, outcome, parts_of, records, turn
 
 LINEAGE = Lineage(arms=Arms(tool=TOOLS), join=JoinSettings(horizon_seconds=100))
 SPAN_MS, HORIZON_MS = 5_000, 100_000
@@ -144,13 +145,28 @@ def test_stamps_that_nobody_gave_are_bounded() -> None:
     assert sum(len(pane.sums) for pane in shard.trials.values()) == 256
 
 
+def test_the_bound_falls_where_the_log_says() -> None:
+    """Which trials are kept does not depend on batches: the first that count are, whatever came before them in vain."""
+    log = []
+    for i in range(300):
+        event = canary(f"d-{i}", START_MS + i, treated=False)
+        if i < 100:  # in vain: the probabilities are not told
+            event = in_trial(turn(f"d-{i}", START_MS + i), share=0.25, treated=False, p_canary=None)
+        log.append(event | {"policy": event["policy"] | {"canary_digest": f"{i:064x}"}})
+    log += [canary(f"e-{i}", START_MS + 400 + i, treated=False) | {"policy": log[i]["policy"]} for i in range(100)]
+    whole, pieces = fold(log), Shard(LINEAGE)
+    for record in records(log):
+        pieces.feed([record])
+    assert whole.digests() == pieces.digests()
+    assert whole.counts["trial_overflow"] == pieces.counts["trial_overflow"] == 44
+
+
 def test_panes_come_back_from_a_checkpoint() -> None:
     """Open and closed panes survive their bytes, and go on as if there had been no restart."""
     log = [canary(f"d-{i}", START_MS + i * 7_000, treated=i % 4 == 0) for i in range(60)]
     whole, half = fold(log), fold(log[:40])
-    parts = {parts.name(at): part.sealed()[0] for parts in (half.buckets, half.trials) for at, part in parts.items()}
-    assert half.changes() == parts
-    again = Shard.restore(LINEAGE, half.state, parts)
+    assert half.changes() == parts_of(half)
+    again = Shard.restore(LINEAGE, half.state, parts_of(half))
     again.feed(records(log))
     assert again.digests() == whole.digests()
     assert {name for name in whole.digests() if name.startswith("trial:")}
