@@ -70,7 +70,7 @@ def _draw_effect(axes: Axes, times: list[float], verdicts: list[Verdict], rules:
         )
     axes.set_ylim(*_range(bounds))
     axes.set_ylabel("reward per request,\ncanary minus live")
-    axes.legend(loc="lower right", frameon=False, fontsize=9, ncols=2)
+    axes.legend(loc="lower right", edgecolor="none", framealpha=0.85, fontsize=9, ncols=2)
 
 
 def _range(bounds: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
@@ -99,12 +99,13 @@ def _draw_evidence(axes: Axes, times: list[float], verdicts: list[Verdict], rule
             va="bottom",
             size=8,
             color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )
     top = max(-log(rules.alpha_ratio) / log(10) * 1.25, *(max(v) / log(10) * 1.1 for *_, v in lines))
-    axes.set_ylim(_LOG_SHOWN_LEAST, top)
+    axes.set_ylim(_LOG_SHOWN_LEAST - 1.5, top)
     axes.yaxis.set_major_formatter(lambda value, _: f"$10^{{{value:g}}}$" if value == int(value) else "")
     axes.set_ylabel("evidence\n(e-value)")
-    axes.legend(loc="lower right", frameon=False, fontsize=9, ncols=3)
+    axes.legend(loc="lower right", edgecolor="none", framealpha=0.85, fontsize=9, ncols=3)
 
 
 def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
@@ -117,14 +118,18 @@ def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
 
 def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
     """A line at every step; the steps' names stand at the top of the first picture."""
-    for step in record.steps:
+    times = [_moment(step.ts_ms) for step in record.steps]
+    crowded = (times[-1] - times[0]) / 25 if times else 0.0
+    for at, step in enumerate(record.steps):
         colour = _ENDS.get(step.what, "#777777")
-        axes.axvline(_moment(step.ts_ms), color=colour, linewidth=2.0 if step.ends else 0.8)
-        if named:
+        axes.axvline(times[at], color=colour, linewidth=2.0 if step.ends else 0.8)
+        if named and (
+            step.ends or times[min(at + 1, len(times) - 1)] - times[at] > crowded or step is record.steps[-1]
+        ):
             words = step.what.replace("_", " ") if step.ends else share_words(step.share) if step.share else "shadow"
             axes.annotate(
                 f" {words}" if not step.ends else f"{words} ",
-                (_moment(step.ts_ms), 0.985),
+                (times[at], 0.985),
                 xycoords=("data", "axes fraction"),
                 ha="right" if step.ends else "left",
                 va="top",

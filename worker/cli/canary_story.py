@@ -173,7 +173,7 @@ def _sure(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]
     return [
         f"Suppose that the canary were {claim}. A bet against that, at fair odds, would win nothing in the long run. "
         f"This one has made {odds_words(verdict.log_e_promote)} out of 1. {enough} is enough to promote: with such a "
-        f"canary it is reached in at most {chance_words(rules.alpha)} trials, however often one looks.",
+        f"canary it is reached in at most {chance_words(rules.alpha)}, however often one looks.",
         f'The same bet against "it is no worse" has made {odds_words(verdict.log_e_rollback)} out of 1; {enough} is '
         "enough to roll it back.",
     ]
@@ -191,7 +191,7 @@ def _ratio(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str
         return [f"Yes: {facts}. {bet}; {needed} would be enough to call the trial void."]
     return [
         f"No. {facts[0].upper()}{facts[1:]}. {bet}, and {needed} is enough: by chance alone that is reached in at most "
-        f"{chance_words(rules.alpha_ratio)} trials.",
+        f"{chance_words(rules.alpha_ratio)}.",
         "So outcomes of one side are missing, or its requests were not logged. Those that are missing may be the bad "
         "ones, so the rest says nothing of either policy. Look at who writes outcomes, above all after a failure.",
     ]

@@ -45,14 +45,14 @@ def odds_words(log_e: float) -> str:
 
 
 def chance_words(probability: float) -> str:
-    """How often something happens.
+    """In how many trials something happens.
 
     Examples
     --------
     >>> chance_words(0.05), chance_words(0.001), chance_words(0.03)
-    ('once in 20', 'once in 1,000', 'once in 33')
+    ('one of 20 trials', 'one of 1,000 trials', 'one of 33 trials')
     """
-    return f"once in {number_words(1 / probability)}"
+    return f"one of {number_words(1 / probability)} trials"
 
 
 def alpha_words(alpha: float) -> str:
