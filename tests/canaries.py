@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -13,8 +13,9 @@ from alice_rl.online.canary import Decision, Effect, Verdict
 from alice_rl.snapshot.canary_state import CanaryPoint, CanaryState
 from alice_rl.snapshot.records import HistoryEntry
 from tests.logs import START_MS
+from worker.cli.canary_record import CanaryRecord, record_of, verdict_of
 
-__all__ = ["CANARY", "LIVE", "MINUTE_MS", "entry", "looks", "state", "verdict"]
+__all__ = ["CANARY", "LIVE", "MINUTE_MS", "ended", "entry", "looks", "opened", "state", "stories", "verdict"]
 
 LIVE, CANARY = "ab" * 32, "cd" * 32
 MINUTE_MS = 60_000
@@ -109,3 +110,77 @@ def looks(
 def _log_e(effect: float, width: float) -> float:
     ratio = effect / width * 3
     return float(np.sign(ratio) * ratio * ratio / 2 - 0.5)
+
+
+def opened(minutes: float = 0.0, *, shares: Sequence[tuple[float, float]] = ((1.0, 0.05),)) -> list[HistoryEntry]:
+    """Version 42 opened as a shadow, and then its shares, each from a minute on."""
+    published = [
+        HistoryEntry(f"{START_MS - 9}-{v}", START_MS - 9, "publish", {"version": str(v), "digest": digest})
+        for v, digest in ((41, LIVE), (42, CANARY))
+    ]
+    moves = ((minutes, 0.0), *shares)
+    return [
+        *published,
+        *(entry("promote", at, stage="canary", version=42, share=s, live=41, canary=42) for at, s in moves),
+    ]
+
+
+def ended(minutes: float, outcome: str, said: Verdict | bool, **fields: Any) -> HistoryEntry:
+    """The end of version 42, by the gate with a verdict or by somebody (`False`)."""
+    who = {} if said is not False else {"who": "alva@host"}
+    if outcome == "promoted":
+        return entry(
+            "promote",
+            minutes,
+            gate=said,
+            outcome=outcome,
+            stage="prod",
+            version=42,
+            live=42,
+            canary="",
+            **who,
+            **fields,
+        )
+    moved = {"from": 42, "to": 41, "live": 41, "canary": ""}
+    return entry("rollback", minutes, gate=said, outcome=outcome, stage="canary", **moved, **who, **fields)
+
+
+def stories() -> dict[str, CanaryRecord]:
+    """A record for every way that a canary may go, by name."""
+    ramp = ((1.0, 0.05), (15.0, 0.25), (35.0, 0.5))
+    better, worse, equal = looks(75, 0.06, shares=((0.0, 0.05), *ramp)), looks(6, -0.02, felt=-0.9), looks(40, 0.0)
+    won = _last(better, Decision.PROMOTE, "E of D = 24.1 reaches 20: the canary is better")
+    lost = _last(worse, Decision.ROLLBACK, "E of H reaches 20: users are worse off")
+    void = _last(
+        equal[:9], Decision.INVALID, "4.1 % came from the canary, 5 % were sent", canary_requests=369, log_e_ratio=8.0
+    )
+    held = _last(equal, Decision.HOLD, "neither side has enough evidence")
+    low = "its estimated reward 0.3000 per turn is below canary.min_policy_value = 0.4"
+    return {
+        "promoted": record_of(42, None, [*opened(shares=ramp), ended(75, "promoted", won, why=won.reason)], better),
+        "rolled back": record_of(42, None, [*opened(), ended(6, "rolled_back", lost, why=lost.reason)], worse),
+        "held": record_of(None, state(verdict=asdict(held), reason=held.reason), opened(), equal),
+        "void": record_of(42, None, [*opened(), ended(9, "invalid", void, why=void.reason)], equal[:9]),
+        "withdrawn": record_of(42, None, [*opened(shares=()), ended(3, "withdrawn", True, why=low)], []),
+        "approval": record_of(
+            None,
+            state(phase="approval", share=0.5, verdict=asdict(won), reason=won.reason),
+            opened(shares=ramp),
+            better,
+        ),
+        "by a person": record_of(
+            42, None, [*opened(), ended(20, "rolled_back", False, why="the release is off")], equal[:20]
+        ),
+        "promoted by a person": record_of(
+            None,
+            state(phase="ended", outcome="promoted", ended_ms=START_MS + 80 * MINUTE_MS, verdict=asdict(won)),
+            [*opened(shares=ramp), ended(80, "promoted", False, why="looks good")],
+            better,
+        ),
+        "shadow": record_of(None, state(phase="shadow", share=0.0, verdict=None, reason=low), opened(shares=()), []),
+    }
+
+
+def _last(points: Sequence[CanaryPoint], decision: Decision, reason: str, **changes: Any) -> Verdict:
+    """The verdict at the end of some looks."""
+    return replace(verdict_of(points[-1].verdict), decision=decision, reason=reason, **changes)

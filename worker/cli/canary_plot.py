@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import log
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alice_rl.errors import AliceError
 from alice_rl.online.canary import GateRules, Verdict
 from worker.cli.canary_record import CanaryRecord, verdict_of
 from worker.cli.canary_words import share_words
@@ -18,11 +20,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure"]
+__all__ = ["figure", "save"]
 
 _POLICIES, _ARMS, _RATIO, _INK = "#0072b2", "#d55e00", "#999999", "#333333"  # told apart by the colour-blind, too
 _ENDS = {"promoted": "#009e73", "rolled_back": "#c0392b", "invalid": "#8e44ad", "withdrawn": "#555555"}
 _LOG_SHOWN_LEAST = -4.0  # of an e-value's decimal logarithm: below that it says no more
+
+
+def save(path: Path, record: CanaryRecord, rules: GateRules, title: str) -> None:
+    """Draw a canary into a file.
+
+    Raises
+    ------
+    AliceError
+        There is nothing to draw, nothing to draw with, or the file cannot be written.
+    """
+    if not record.points:
+        raise AliceError(
+            f"no look at version {record.version} is kept, so there is nothing to draw",
+            code="no_points",
+            hint="the newest 2,000 looks of all canaries are kept; a look counts once outcomes are due",
+        )
+    figure(record, rules, title).savefig(path)
 
 
 def figure(record: CanaryRecord, rules: GateRules, title: str) -> Figure:
@@ -118,7 +137,9 @@ def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
 
 def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
     """A line at every step; the steps' names stand at the top of the first picture."""
-    times = [_moment(step.ts_ms) for step in record.steps]
+    # What a person did stands in the audit by Redis's clock, which a log may be far from.
+    last_ms = max(point.ts_ms for point in record.points)
+    times = [_moment(step.ts_ms if step.by_gate else min(step.ts_ms, last_ms)) for step in record.steps]
     crowded = (times[-1] - times[0]) / 25 if times else 0.0
     for at, step in enumerate(record.steps):
         colour = _ENDS.get(step.what, "#777777")

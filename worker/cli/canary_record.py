@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from alice_rl.errors import AliceError
 from alice_rl.online.canary import Verdict
@@ -147,17 +147,19 @@ def record_of(
 ) -> CanaryRecord:
     """The same out of what was read; entries and points oldest first."""
     version = _last(state, entries) if version is None else version
-    steps, looks = _steps(version, entries), [point for point in points if point.version == version]
     mine = state if state is not None and state.version == version else None
+    steps, looks = _steps(version, entries), [point for point in points if point.version == version]
     if not steps and not looks and mine is None:
         raise AliceError(
             f"version {version} has not been a canary, as far as the audit goes back",
             code="no_canary",
             hint="alice-rl canary explain without a version tells of the last one",
         )
+    if mine is not None and mine.phase == "ended":
+        steps = _with_end(steps, mine)
     digests = {entry.fields["version"]: entry.fields["digest"] for entry in entries if "digest" in entry.fields}
     live = mine.live_version if mine else steps[0].live if steps else None
-    opened_ms = steps[0].ts_ms if steps and steps[0].by_gate else 0
+    opened_ms = mine.opened_ms if mine else steps[0].ts_ms if steps and steps[0].by_gate else 0
     return CanaryRecord(
         version=version,
         digest=mine.digest if mine else digests.get(str(version), ""),
@@ -197,6 +199,16 @@ def _steps(version: int, entries: Sequence[HistoryEntry]) -> list[Step]:
     return steps
 
 
+def _with_end(steps: list[Step], state: CanaryState) -> list[Step]:
+    """The steps with the end that the gate has noted: by the log's clock, and where the audit has none, at all."""
+    ended_ms, last = state.ended_ms or 0, steps[-1] if steps else None
+    if last is not None and last.ends:
+        return [*steps[:-1], last if last.by_gate else structs.replace(last, ts_ms=ended_ms)]
+    outcome, share = state.outcome or "withdrawn", last.share if last else state.share
+    verdict = None if state.verdict is None else verdict_of(state.verdict)
+    return [*steps, Step(what=outcome, ts_ms=ended_ms, share=share, why=state.reason, verdict=verdict)]
+
+
 def _what(
     version: int, entry: HistoryEntry, *, under_way: bool
 ) -> Literal["opened", "share", "promoted", "rolled_back", "invalid", "withdrawn"] | None:
@@ -210,9 +222,7 @@ def _what(
     if optional_version(entry.fields.get("canary")) == version:
         return None
     # A rollback of production takes the canary along, and another canary takes its place.
-    told = _detail(entry)
-    outcome = None if told is None else told.outcome
-    return outcome or ("rolled_back" if _of_canary(entry) and entry.kind == "rollback" else "withdrawn")
+    return _detail(entry).outcome or ("rolled_back" if _of_canary(entry) and entry.kind == "rollback" else "withdrawn")
 
 
 def _of_canary(entry: HistoryEntry) -> bool:
@@ -220,14 +230,13 @@ def _of_canary(entry: HistoryEntry) -> bool:
 
 
 def _step(entry: HistoryEntry, what: Literal["opened", "share"] | Outcome, share: float) -> Step:
-    detail, fields = _detail(entry), entry.fields
-    told = detail or _Detail()
+    told, fields = _detail(entry), entry.fields
     given = share if what not in ("opened", "share") else float(fields.get("share") or 0.0)
     return Step(
         what=what,
         ts_ms=entry.ts_ms if told.ts_ms is None else told.ts_ms,
         share=given,
-        by_gate=detail is not None,
+        by_gate=told.ts_ms is not None,
         who=fields.get("who", ""),
         why=fields.get("why", ""),
         live=optional_version(fields.get("live")),
@@ -236,6 +245,6 @@ def _step(entry: HistoryEntry, what: Literal["opened", "share"] | Outcome, share
     )
 
 
-def _detail(entry: HistoryEntry) -> _Detail | None:
+def _detail(entry: HistoryEntry) -> _Detail:
     text = entry.fields.get("detail", "")
-    return msgspec.json.decode(text, type=_Detail) if text else None
+    return msgspec.json.decode(text, type=_Detail) if text else _Detail()

@@ -59,15 +59,14 @@ def tell(record: CanaryRecord, rules: GateRules, after: str = "") -> Story:
         passages.append(Passage("What was seen", [_nothing_seen(record)]))
     passages.append(Passage("Why it came to that" if record.end else "Where it stands", _why(record, verdict)))
     passages += [Passage("What happens next", [after])] if after else []
-    return Story(headline(record), passages)
+    return Story(headline(record, rules), passages)
 
 
-def headline(record: CanaryRecord) -> str:
+def headline(record: CanaryRecord, rules: GateRules) -> str:
     """How it stands, or ended, in one sentence."""
     name, against = f"Version {record.version}", _against(record)
-    end = record.end
-    if end is not None:
-        return f"{name} {_ended_words(record, end, against)}"
+    if record.end is not None:
+        return f"{name} {_ended_words(record, record.end, against, rules)}"
     phase = record.state.phase if record.state else "trial"
     if phase == "shadow":
         return f"{name} is a shadow of {against}: what it would have chosen is logged, and it serves nobody yet."
@@ -75,29 +74,29 @@ def headline(record: CanaryRecord) -> str:
         return (
             f"{name} has won its trial against {against}, and waits for a person: it goes live when somebody says so."
         )
-    if phase == "ended":
-        outcome = record.state.outcome if record.state else None
-        return f"{name} is no canary any more{f': {outcome}' if outcome else ''}."
     share = share_words(record.state.share if record.state else record.steps[-1].share)
-    return f"{name} is on trial: it serves {share} of the requests beside {against}, and nothing is decided yet."
+    return f"{name} is on trial: it serves {share} of the requests beside {against}, and nothing is decided."
 
 
-def _ended_words(record: CanaryRecord, end: Step, against: str) -> str:
-    when, stays = time_words(end.ts_ms), f"{against[0].upper()}{against[1:]} stays live."
+def _ended_words(record: CanaryRecord, end: Step, against: str, rules: GateRules) -> str:
+    when, stayed = time_words(end.ts_ms), f"{against[0].upper()}{against[1:]} stayed live."
     if not end.by_gate:
-        did = {"promoted": "was promoted", "withdrawn": "was withdrawn"}.get(end.what, "was taken back")
-        return f"{did} by {end.who or 'a person'} at {when}; the gate did not decide that."
+        return _by_person(record, end, when)
     if end.what == "promoted":
-        return f"was promoted at {when}: it has shown that it is {_better(end.verdict)} than {against}, and is live."
+        better = "better" if not rules.margin else f"better, or worse by less than {rules.margin:g},"
+        return f"was promoted at {when}{_after(record, end)}: it had shown that it is {better} than {against}."
     if end.what == "rolled_back":
-        return f"was rolled back at {when}{_after(record, end)}: it was worse than {against}. {stays}"
+        return f"was rolled back at {when}{_after(record, end)}: it was worse than {against}. {stayed}"
     if end.what == "invalid":
-        return f"was taken back at {when}{_after(record, end)}: its trial was void, it could not be judged. {stays}"
-    return f"was withdrawn at {when}, without a verdict: {end.why or 'the gate does not say why'}. {stays}"
+        return f"was taken back at {when}{_after(record, end)}: its trial was void, so it was not judged. {stayed}"
+    return f"was withdrawn at {when}{_after(record, end)}, without a verdict. {stayed}"
 
 
-def _better(verdict: Verdict | None) -> str:
-    return "better" if verdict is None or verdict.policies.lower > 0.0 else "no worse, within the margin,"
+def _by_person(record: CanaryRecord, end: Step, when: str) -> str:
+    did = {"promoted": "was promoted", "withdrawn": "was withdrawn"}.get(end.what, "was taken back")
+    won = end.what == "promoted" and record.verdict is not None and record.verdict.decision is Decision.PROMOTE
+    gate = "the gate had found that it is better" if won else "the gate had not decided that"
+    return f"{did} by {end.who or 'a person'} at {when}; {gate}."
 
 
 def _after(record: CanaryRecord, end: Step) -> str:
