@@ -23,6 +23,7 @@ from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, Route
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
+from worker.canary_settings import CanarySettings
 
 __all__ = [
     "DecaySettings",
@@ -159,6 +160,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
+    canary: CanarySettings = CanarySettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
