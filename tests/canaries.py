@@ -93,6 +93,7 @@ def looks(
         (policies, arms), widths = (truth + noise / np.sqrt(minute) * widths / 6).tolist(), widths.tolist()
         seen = verdict(
             requests=requests,
+            effective=0.45 * requests,
             canary_requests=mine,
             policies=Effect(policies, policies - widths[0], policies + widths[0]),
             arms=Effect(arms, arms - widths[1], arms + widths[1]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from alice_rl.online.canary import Decision, GateRules, Verdict
 from worker.cli.canary_record import CanaryRecord, Step
@@ -47,19 +47,30 @@ def tell(record: CanaryRecord, rules: GateRules, after: str = "") -> Story:
     after : str
         What happens next, in words.
     """
-    verdict = record.verdict
-    passages = [Passage("What was compared", _compared(record)), Passage("How the requests were split", _split(record))]
-    if verdict is not None and verdict.requests:
-        passages += [
-            Passage("What was seen", _seen(record, verdict, rules)),
-            Passage("How sure that is", _sure(record, verdict, rules)),
-            Passage("Were the requests split as they were told to be?", _ratio(record, verdict, rules)),
-        ]
-    else:
-        passages.append(Passage("What was seen", [_nothing_seen(record)]))
-    passages.append(Passage("Why it came to that" if record.end else "Where it stands", _why(record, verdict)))
+    verdict, over = record.verdict, record.end is not None
+    passages = [
+        Passage("What was compared" if over else "What is compared", _compared(record)),
+        Passage("How the requests were split" if over else "How the requests are split", _split(record)),
+        *(_numbers(record, verdict, rules) if verdict is not None and verdict.requests else [_nothing(record)]),
+        Passage("Why it came to that" if over else "Where it stands", _why(record, verdict, rules)),
+    ]
     passages += [Passage("What happens next", [after])] if after else []
     return Story(headline(record, rules), passages)
+
+
+def _numbers(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[Passage]:
+    """What was seen and how sure it is; a void split comes first, because then the rest says nothing."""
+    seen = [
+        Passage("What was seen", _seen(record, verdict, rules)),
+        Passage("How sure that is", _sure(record, verdict, rules)),
+    ]
+    void = verdict.decision is Decision.INVALID
+    split = Passage("Are all outcomes there?", _ratio(record, verdict, rules))
+    return (
+        [split, *(structs.replace(part, title=f"{part.title}, if it could be trusted") for part in seen)]
+        if void
+        else [*seen, split]
+    )
 
 
 def headline(record: CanaryRecord, rules: GateRules) -> str:
@@ -89,7 +100,8 @@ def _ended_words(record: CanaryRecord, end: Step, against: str, rules: GateRules
         return f"was rolled back at {when}{_after(record, end)}: it was worse than {against}. {stayed}"
     if end.what == "invalid":
         return f"was taken back at {when}{_after(record, end)}: its trial was void, so it was not judged. {stayed}"
-    return f"was withdrawn at {when}{_after(record, end)}, without a verdict. {stayed}"
+    why = end.why or "the gate does not say why"
+    return f"was withdrawn at {when}{_after(record, end)}, without a verdict: {why}. {stayed}"
 
 
 def _by_person(record: CanaryRecord, end: Step, when: str) -> str:
@@ -110,12 +122,16 @@ def _against(record: CanaryRecord) -> str:
 
 def _compared(record: CanaryRecord) -> list[str]:
     return [
-        f"Version {record.version} ({record.digest[:_DIGEST_SHOWN] or 'digest not known'}) was the canary; "
-        f"{_against(record)} ({record.live_digest[:_DIGEST_SHOWN] or 'digest not known'}) was live.",
-        "Both served the same users at the same time: who answers a request is drawn anew for every request. What is "
+        f"Version {record.version}{_digest_words(record.digest)} as the canary, with "
+        f"{_against(record)}{_digest_words(record.live_digest)}, which {'was' if record.end else 'is'} live.",
+        "Both have the same users at the same time: who answers a request is drawn anew for every request. What is "
         "compared is the reward per request, with the weights that the canary was published with. A request counts "
-        "once the time for its outcome is over, so a slow or missing outcome weighs as much as a quick one.",
+        "once the time for its outcome is over, so quick outcomes count no earlier than slow ones.",
     ]
+
+
+def _digest_words(digest: str) -> str:
+    return f" ({digest[:_DIGEST_SHOWN]})" if digest else ""
 
 
 def _split(record: CanaryRecord) -> list[str]:
@@ -137,12 +153,12 @@ def _step_words(step: Step) -> str:
     return f"{time_words(step.ts_ms)}  {did}{by}"
 
 
-def _nothing_seen(record: CanaryRecord) -> str:
-    return (
-        "Nothing that counts yet: a request counts once the time for its outcome is over."
-        if record.end is None
-        else "Nothing that counts: it ended before the outcome of any request was due."
-    )
+def _nothing(record: CanaryRecord) -> Passage:
+    if record.end is not None:
+        return Passage("What was seen", ["Nothing that counts: it ended before the outcome of any request was due."])
+    if record.state is not None and record.state.phase == "shadow":
+        return Passage("What was seen", ["Nothing yet: it serves nobody, so there is nothing to compare."])
+    return Passage("What was seen", ["Nothing that counts yet: the time for the first outcomes is not over."])
 
 
 def _seen(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]:
@@ -154,7 +170,8 @@ def _seen(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]
         f"Users felt: a request that the canary served brought {felt}. The truth is {range_words(arms)}.",
         f"The policies differ: what the canary would choose brings {chosen}. "
         f"The truth is {range_words(policies)}. For this every request counts, whoever served it, by how likely either "
-        "policy was to choose what it got; so it is known sooner.",
+        f"policy was to choose what it got: they tell as much as {number_words(verdict.effective)} requests that the "
+        f"canary had served alone would, where it served {number_words(verdict.canary_requests)}.",
         f"These ranges hold at all looks together: in at least {share_words(1 - rules.alpha)} of all trials the truth "
         "never leaves them.",
     ]
@@ -187,20 +204,32 @@ def _ratio(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str
     bet = f"The bet that the draw was another one has made {odds_words(verdict.log_e_ratio)} out of 1"
     needed = alpha_words(rules.alpha_ratio)
     if verdict.decision is not Decision.INVALID:
-        return [f"Yes: {facts}. {bet}; {needed} would be enough to call the trial void."]
+        return [f"As far as can be told: {facts}. {bet}; {needed} would be enough to call the trial void."]
     return [
-        f"No. {facts[0].upper()}{facts[1:]}. {bet}, and {needed} is enough: by chance alone that is reached in at most "
+        f"No: {facts}. {bet}, and {needed} is enough: by chance alone that is reached in at most "
         f"{chance_words(rules.alpha_ratio)}.",
-        "So outcomes of one side are missing, or its requests were not logged. Those that are missing may be the bad "
-        "ones, so the rest says nothing of either policy. Look at who writes outcomes, above all after a failure.",
+        f"So {_missing_words(record, came)} outcomes are missing, or its requests were not logged. Those that are "
+        "missing may be the bad ones, so what is there says nothing of either policy. Look at who writes outcomes, "
+        "above all after a failure.",
     ]
+
+
+def _missing_words(record: CanaryRecord, came: float) -> str:
+    """Whose outcomes are too few."""
+    shares = _shares(record)
+    if shares and came < shares[0]:
+        return "the canary's"
+    return f"{_against(record)}'s" if shares and came > shares[-1] else "one side's"
+
+
+def _shares(record: CanaryRecord) -> list[float]:
+    """The shares that it has had, ascending."""
+    return sorted({one.share for one in (*record.steps, *record.points) if one.share})
 
 
 def _sent_words(record: CanaryRecord) -> str:
     """What share was sent to the canary, over all steps."""
-    shares = sorted(
-        {step.share for step in record.steps if step.share} | {point.share for point in record.points if point.share}
-    )
+    shares = _shares(record)
     if not shares:
         return "the configured share"
     if len(shares) == 1:
@@ -208,14 +237,24 @@ def _sent_words(record: CanaryRecord) -> str:
     return f"{share_words(shares[0])} to {share_words(shares[-1])}, step by step,"
 
 
-def _why(record: CanaryRecord, verdict: Verdict | None) -> list[str]:
+def _why(record: CanaryRecord, verdict: Verdict | None, rules: GateRules) -> list[str]:
     end = record.end
+    said = f"{_sentence(verdict.reason)}" if verdict else ""
     if end is not None and not end.by_gate:
-        reason = f': "{end.why}"' if end.why else ", and gave no reason"
-        said = f" The gate's last word was {verdict.decision}: {verdict.reason}" if verdict else ""
-        return [f"{end.who or 'A person'} did it{reason}.{said}"]
-    if end is not None:
-        lines = [end.why, verdict.reason if verdict else ""]
-    else:
-        lines = [record.state.reason if record.state else "", verdict.reason if verdict else ""]
-    return list(dict.fromkeys(line for line in lines if line)) or ["Nobody has said why."]
+        reason = f': "{end.why}".' if end.why else ", and gave no reason."
+        last = f"The gate's last word was {verdict.decision}. {said}" if verdict else ""
+        return [line for line in (f"{end.who or 'A person'} did it{reason}", last) if line]
+    stands = end.why if end is not None else record.state.reason if record.state else ""
+    told = [_sentence(stands), said if verdict and verdict.reason not in stands else ""]
+    if end is None and verdict is not None and verdict.decision is Decision.HOLD and verdict.requests:
+        better, worse = max(verdict.policies.upper, 0.0), max(-verdict.policies.lower, 0.0)
+        told.append(
+            f"That is no failure: it may be {better:.3f} better or {worse:.3f} worse than the other, and nobody can "
+            "tell yet. Few requests alone never end a trial."
+        )
+    return [line for line in told if line] or ["Nobody has said why."]
+
+
+def _sentence(text: str) -> str:
+    """A reason as a sentence of its own."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from math import sqrt
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -41,7 +43,6 @@ def gate_view(seen: GateSeen) -> RenderableType:
         ("canary", _version_words(seen.canary, seen.canary_digest) if seen.canary is not None else ""),
         ("share", _share_words(seen)),
         ("requests", _requests_words(seen.verdict)),
-        ("quality", _window_words(seen)),
         ("why", seen.why),
         ("next", seen.next),
         ("cool-down", f"until {time_words(seen.next_after_ms)}" if seen.next_after_ms else ""),
@@ -52,6 +53,8 @@ def gate_view(seen: GateSeen) -> RenderableType:
     parts: list[RenderableType] = [facts([row for row in rows if row[1]])]
     if seen.verdict is not None and seen.evidence is not None and seen.verdict.requests:
         parts += [_effects(seen.verdict), _evidence(seen.evidence)]
+    if seen.window:
+        parts.append(_window(seen.window))
     return Group(*parts)
 
 
@@ -75,14 +78,6 @@ def _requests_words(verdict: Verdict | None) -> str:
     counted, served = number_words(verdict.requests), number_words(verdict.canary_requests)
     worth = f"effective sample of the policies' comparison {number_words(verdict.effective)}"
     return f"{counted} whose outcomes were awaited to the end, {served} of them the canary's; {worth}"
-
-
-def _window_words(seen: GateSeen) -> str:
-    return ", ".join(f"{name} {_value_words(value)}" for name, value in (seen.window or {}).items())
-
-
-def _value_words(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _last_words(seen: GateSeen) -> str:
@@ -115,6 +110,26 @@ def _evidence(evidence: Evidence) -> RenderableType:
         shown = f"{value:.3g}" if value < 1e6 else f"{value:.1e}"
         table.add_row(words, Text(shown, "bold" if value >= enough else ""), number_words(enough))
     return headed("Evidence", table)
+
+
+def _window(window: Mapping[str, Any]) -> RenderableType:
+    """What the newest turns that were not learned from say of each policy: the quality gates' numbers."""
+    table = columns("policy", "reward per turn", "standard error", "unseen turns", "effective", "mean weight")
+    for name, one in window.items():
+        variance = one.get("variance")
+        table.add_row(
+            name,
+            _number_words(one.get("value")),
+            "-" if variance is None else f"{sqrt(variance):.4f}",
+            number_words(one.get("episodes")),
+            number_words(one.get("effective")),
+            _number_words(one.get("mean_weight")),
+        )
+    return headed("Quality window, estimated from turns that others served", table)
+
+
+def _number_words(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def story_view(story: Story) -> RenderableType:

@@ -9,7 +9,8 @@ from worker.cli.output import number_words
 
 __all__ = ["alpha_words", "chance_words", "difference_words", "evidence", "odds_words", "range_words", "share_words"]
 
-_LOG_MOST = 40.0  # e^40: what is surer than that has no better name
+_LOG_MOST = 700.0  # the largest whose e-value is still a number
+_MILLION = 1e6
 
 
 def share_words(share: float) -> str:
@@ -33,12 +34,12 @@ def odds_words(log_e: float) -> str:
 
     Examples
     --------
-    >>> odds_words(0.0), odds_words(3.4), odds_words(-9.0), odds_words(25.0), odds_words(900.0)
-    ('1.0', '30', 'less than 0.001', '72,004,899,337', 'more than 10^17')
+    >>> odds_words(0.0), odds_words(3.4), odds_words(-9.0), odds_words(25.0)
+    ('1.0', '30', 'less than 0.001', 'more than a million')
     """
-    if log_e > _LOG_MOST:
-        return "more than 10^17"
     value = evidence(log_e)
+    if value > _MILLION:
+        return "more than a million"
     if value >= 10:
         return number_words(value)
     return f"{value:.1f}" if value >= 0.1 else f"{value:.3f}" if value >= 0.001 else "less than 0.001"
