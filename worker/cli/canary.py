@@ -96,15 +96,6 @@ def explain(
         Path | None,
         typer.Option("--since", metavar="FILE", help="With --replay: a savepoint to begin with.", exists=True),
     ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE",
-            help="With --replay: the canary as alice-rl policy export wrote it.",
-            exists=True,
-        ),
-    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", min=1, max=256, help="With --replay: processes at work; one per core by default."),
@@ -118,8 +109,7 @@ def explain(
 
     With --replay the log is folded again, from where the fold began or from a
     savepoint, and judged at the offsets of every recorded verdict. Exit code
-    1 when a verdict comes out otherwise. The reward is that of the canary's
-    own snapshot: where Redis has it no more, give it with --policy.
+    1 when a verdict comes out otherwise.
 
     For example:
 
@@ -140,7 +130,7 @@ def explain(
     if replay:
         from worker.cli.canary_replay import reach_again
 
-        replayed, missing = reach_again(settings, record, sources or [], since, policy, jobs or os.cpu_count() or 1)
+        replayed, missing = reach_again(settings, record, sources or [], since, jobs or os.cpu_count() or 1)
     equal = not any(one.parts for one in replayed)
     if invocation.as_json:
         facts = {"headline": story.headline, "story": story.passages, "record": record, "plot": plot and str(plot)}

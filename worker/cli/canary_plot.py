@@ -12,7 +12,7 @@ import numpy as np
 
 from alice_rl.errors import AliceError
 from alice_rl.online.canary import GateRules, Verdict
-from worker.cli.canary_record import CanaryRecord, verdict_of
+from worker.cli.canary_record import CanaryRecord, Step, verdict_of
 from worker.cli.canary_words import share_words
 from worker.cli.output import number_words
 
@@ -147,7 +147,7 @@ def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
         if named and (
             step.ends or times[min(at + 1, len(times) - 1)] - times[at] > crowded or step is record.steps[-1]
         ):
-            words = step.what.replace("_", " ") if step.ends else share_words(step.share) if step.share else "shadow"
+            words = _step_words(step)
             axes.annotate(
                 f" {words}" if not step.ends else f"{words} ",
                 (times[at], 0.985),
@@ -158,6 +158,12 @@ def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
                 color=colour,
                 fontweight="bold" if step.ends else "normal",
             )
+
+
+def _step_words(step: Step) -> str:
+    if step.ends:
+        return step.what.replace("_", " ")
+    return f"against {step.live}" if step.what == "live" else share_words(step.share) if step.share else "shadow"
 
 
 def _count_requests(axes: Axes, times: list[float], verdicts: list[Verdict]) -> None:

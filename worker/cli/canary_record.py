@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ __all__ = ["CanaryRecord", "Kept", "Outcome", "Step", "read_record", "record_of"
 
 _HISTORY_MAX = 20_000  # the audit is not kept longer
 Outcome = Literal["promoted", "rolled_back", "invalid", "withdrawn"]
+_Moved = Literal["opened", "share", "live"]
 
 
 class Kept(Protocol):
@@ -39,6 +40,8 @@ class _Detail(Struct, frozen=True):
     ts_ms: int | None = None
     outcome: Outcome | None = None
     offsets: dict[int, int] = {}
+    weights: dict[str, float] = {}
+    centre: float = 0.0
     verdict: Verdict | None = None
 
 
@@ -48,7 +51,8 @@ class Step(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     what : str
-        `opened`, `share` (it got another one), or how it ended.
+        `opened`, `share` (it got another one), `live` (another version went live, the comparison begins anew), or how
+        it ended.
     ts_ms : int
         The log's clock, where the gate did it; else Redis's, ms since the epoch.
     share : float
@@ -60,10 +64,14 @@ class Step(Struct, frozen=True, kw_only=True):
         What was live after it.
     offsets : dict of int to int
         As-of offsets of the evidence, per partition; empty where there was none.
+    weights : dict of str to float
+        Reward per natural unit of each component; empty where nobody knew.
+    centre : float
+        m0.
     verdict : Verdict, optional
     """
 
-    what: Literal["opened", "share"] | Outcome
+    what: _Moved | Outcome
     ts_ms: int
     share: float
     by_gate: bool = True
@@ -71,12 +79,14 @@ class Step(Struct, frozen=True, kw_only=True):
     why: str = ""
     live: int | None = None
     offsets: dict[int, int] = {}
+    weights: dict[str, float] = {}
+    centre: float = 0.0
     verdict: Verdict | None = None
 
     @property
     def ends(self) -> bool:
         """Whether it was the last one."""
-        return self.what not in ("opened", "share")
+        return self.what not in get_args(_Moved)
 
 
 class CanaryRecord(Struct, frozen=True, kw_only=True):
@@ -110,8 +120,14 @@ class CanaryRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def opened_ms(self) -> int | None:
-        """When it was opened, as far as that is known."""
-        return self.state.opened_ms if self.state else self.steps[0].ts_ms if self.steps else None
+        """When the comparison began, as far as that is known."""
+        begun = [step.ts_ms for step in self.steps if step.what in ("opened", "live")]
+        return self.state.opened_ms if self.state else begun[-1] if begun else None
+
+    @property
+    def centre(self) -> float:
+        """What a request brought before; 0 where nobody knew."""
+        return self.state.centre if self.state else next((s.centre for s in reversed(self.steps) if s.weights), 0.0)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -158,15 +174,15 @@ def record_of(
     if mine is not None and mine.phase == "ended":
         steps = _with_end(steps, mine)
     digests = {entry.fields["version"]: entry.fields["digest"] for entry in entries if "digest" in entry.fields}
-    live = mine.live_version if mine else steps[0].live if steps else None
-    opened_ms = mine.opened_ms if mine else steps[0].ts_ms if steps and steps[0].by_gate else 0
+    live = mine.live_version if mine else next((step.live for step in reversed(steps) if not step.ends), None)
+    begun_ms = mine.opened_ms if mine else steps[0].ts_ms if steps and steps[0].by_gate else 0
     return CanaryRecord(
         version=version,
         digest=mine.digest if mine else digests.get(str(version), ""),
         live_version=live,
         live_digest=mine.live_digest if mine else digests.get(str(live), ""),
         steps=steps,
-        points=[look for look in looks if look.ts_ms >= opened_ms],  # of this trial, where it has had two
+        points=[look for look in looks if look.ts_ms >= begun_ms],  # of this trial, where it has had two
         state=mine,
     )
 
@@ -209,18 +225,17 @@ def _with_end(steps: list[Step], state: CanaryState) -> list[Step]:
     return [*steps, Step(what=outcome, ts_ms=ended_ms, share=share, why=state.reason, verdict=verdict)]
 
 
-def _what(
-    version: int, entry: HistoryEntry, *, under_way: bool
-) -> Literal["opened", "share", "promoted", "rolled_back", "invalid", "withdrawn"] | None:
+def _what(version: int, entry: HistoryEntry, *, under_way: bool) -> _Moved | Outcome | None:
     """What an entry of the audit was to a canary; None for nothing."""
-    if _of_canary(entry) and entry.kind == "promote" and entry.fields["version"] == str(version):
+    fields, names_it = entry.fields, entry.fields.get("version") == str(version)
+    if entry.kind == "promote" and _of_canary(entry) and names_it:
         return "share" if under_way else "opened"
     if not under_way or entry.kind not in ("promote", "rollback"):
         return None
-    if entry.kind == "promote" and entry.fields["version"] == str(version):
+    if entry.kind == "promote" and names_it:
         return "promoted"
-    if optional_version(entry.fields.get("canary")) == version:
-        return None
+    if optional_version(fields.get("canary")) == version:
+        return "live"
     # A rollback of production takes the canary along, and another canary takes its place.
     return _detail(entry).outcome or ("rolled_back" if _of_canary(entry) and entry.kind == "rollback" else "withdrawn")
 
@@ -229,9 +244,9 @@ def _of_canary(entry: HistoryEntry) -> bool:
     return entry.fields.get("stage") == "canary"
 
 
-def _step(entry: HistoryEntry, what: Literal["opened", "share"] | Outcome, share: float) -> Step:
+def _step(entry: HistoryEntry, what: _Moved | Outcome, share: float) -> Step:
     told, fields = _detail(entry), entry.fields
-    given = share if what not in ("opened", "share") else float(fields.get("share") or 0.0)
+    given = float(fields.get("share") or 0.0) if what in ("opened", "share") else share
     return Step(
         what=what,
         ts_ms=entry.ts_ms if told.ts_ms is None else told.ts_ms,
@@ -241,6 +256,8 @@ def _step(entry: HistoryEntry, what: Literal["opened", "share"] | Outcome, share
         why=fields.get("why", ""),
         live=optional_version(fields.get("live")),
         offsets=told.offsets,
+        weights=told.weights,
+        centre=told.centre,
         verdict=told.verdict,
     )
 

@@ -12,13 +12,12 @@ from alice_rl.snapshot.format import digest, unpack
 from alice_rl.snapshot.store import Store
 from worker.cli.canary_record import CanaryRecord, verdict_of
 from worker.cli.inspector import inspecting
-from worker.cli.policy_versions import read_file
 from worker.cli.progress import progress
 from worker.cli.verify import earlier_checkpoints, standing_of
 from worker.replay.canary import Look, Pair, Replayed, collect, judged
 from worker.replay.verification import begins
 from worker.settings import Settings
-from worker.trial_reward import reward_of
+from worker.trial_reward import reward_of, reward_with
 
 __all__ = ["looks_of", "reach_again"]
 
@@ -30,7 +29,6 @@ def reach_again(
     record: CanaryRecord,
     sources: Sequence[Path],
     since: Path | None,
-    policy: Path | None,
     jobs: int,
 ) -> tuple[list[Replayed], int]:
     """Each recorded verdict beside the one that the log gives, and how many could not be reached.
@@ -43,7 +41,7 @@ def reach_again(
     looks = looks_of(record)
     if not looks:
         return [], 0
-    reward = _reward(settings, record, policy)
+    reward = asyncio.run(_reward(settings, record))
     standing = asyncio.run(standing_of(settings))
     earlier = earlier_checkpoints(since, settings) if since is not None else {}
     firsts = asyncio.run(begins(settings, standing, earlier))
@@ -79,25 +77,17 @@ def looks_of(record: CanaryRecord) -> list[Look]:
     return looks
 
 
-def _reward(settings: Settings, record: CanaryRecord, policy: Path | None) -> Reward:
-    """What a request was worth, by the canary's own snapshot."""
-    blob = asyncio.run(_stored(settings, record.version)) if policy is None else read_file(policy)
-    if blob is None:
-        raise AliceError(
-            f"the snapshot of version {record.version} is gone from Redis, and with it the weights of its verdicts",
-            code="version_missing",
-            hint="give it with --policy FILE, if alice-rl policy export has written it; snapshot.versions_kept and "
-            "snapshot.expire_seconds say how long a version is kept",
-        )
-    if record.digest not in ("", digest(blob)):
-        raise AliceError(
-            f"this is not the policy that was the canary: its digest is {digest(blob)[:12]}, not {record.digest[:12]}",
-            code="other_policy",
-            hint=f"give the file that alice-rl policy export {record.version} has written",
-        )
-    return reward_of(unpack(blob, settings.snapshot.signing_key.encode() or None).manifest)
-
-
-async def _stored(settings: Settings, version: int) -> bytes | None:
+async def _reward(settings: Settings, record: CanaryRecord) -> Reward:
+    """What a request was worth: by the canary's own snapshot, or where that has expired, as the audit says."""
     async with inspecting(settings, Store) as store:
-        return await store.get_snapshot(version)
+        blob = await store.get_snapshot(record.version)
+    if blob is not None and record.digest in ("", digest(blob)):
+        return reward_of(unpack(blob, settings.snapshot.signing_key.encode() or None).manifest)
+    told = next((step for step in reversed(record.steps) if step.weights), None)
+    if told is None:
+        raise AliceError(
+            f"neither the snapshot of version {record.version} nor its reward weights are kept any more",
+            code="version_missing",
+            hint="snapshot.versions_kept and snapshot.expire_seconds say how long a version is kept",
+        )
+    return reward_with(told.weights, settings.lineage.bounds, told.centre)

@@ -144,6 +144,7 @@ def _split(record: CanaryRecord) -> list[str]:
 
 def _step_words(step: Step) -> str:
     did = {
+        "live": f"version {step.live} went live: the comparison began anew",
         "promoted": "promoted: 100 %",
         "rolled_back": "rolled back: 0 %",
         "invalid": "taken back: 0 %",
@@ -162,7 +163,7 @@ def _nothing(record: CanaryRecord) -> Passage:
 
 
 def _seen(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]:
-    centre = record.state.centre if record.state else 0.0
+    centre = record.centre
     arms, policies = verdict.arms, verdict.policies
     felt = difference_words(arms, "one that it did not serve", centre)
     chosen = difference_words(policies, f"what {_against(record)} would", centre)
@@ -224,7 +225,8 @@ def _missing_words(record: CanaryRecord, came: float) -> str:
 
 def _shares(record: CanaryRecord) -> list[float]:
     """The shares that it has had, ascending."""
-    return sorted({one.share for one in (*record.steps, *record.points) if one.share})
+    had = {step.share for step in record.steps} | {point.share for point in record.points}
+    return sorted(had - {0.0})
 
 
 def _sent_words(record: CanaryRecord) -> str:
