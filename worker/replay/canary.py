@@ -26,7 +26,7 @@ from worker.replay.span import records_of
 from worker.replay.verification import Standing
 from worker.settings import Settings
 
-__all__ = ["Look", "Pair", "Replayed", "collect", "judged", "parting"]
+__all__ = ["Look", "Pair", "Refolded", "Replayed", "collect", "fold_to", "judged", "parting"]
 
 _TOLERANCE = 1e-9  # the sums are exact; another machine's floats may end in another digit
 
@@ -152,7 +152,7 @@ async def _fold_to(
     progress: Progress,
 ) -> Sums:
     begun = None if since is None else restored(read_state(since).structure(settings.lineage), since)
-    fold = _Fold(Refold.of(settings.lineage, state, begun), pair, cuts)
+    fold = Refolded(Refold.of(settings.lineage, state, begun), pair, cuts)
     first = fold.position
     async for records in records_of(settings, Span(partition, first, cuts[-1], path), first):
         fold.feed(records)
@@ -161,7 +161,7 @@ async def _fold_to(
     return fold.sums()
 
 
-class _Fold:
+class Refolded:
     """The fold once more, and what a trial had shown at some offsets on the way."""
 
     def __init__(self, refold: Refold, pair: Pair, cuts: Sequence[int]) -> None:

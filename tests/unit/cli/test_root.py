@@ -19,6 +19,8 @@ SUBCOMMANDS = [
     "policy export",
     "policy import",
     "policy validate",
+    "canary status",
+    "canary explain",
     "savepoint create",
     "savepoint restore",
     "savepoint show",
