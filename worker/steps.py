@@ -169,10 +169,16 @@ def _at_share(state: CanaryState, seen: Seen, share: float, reason: str) -> Cana
 
 
 def _looked(state: CanaryState, seen: Seen) -> CanaryState:
-    """The state with the numbers of this look."""
-    verdict = state.verdict if seen.verdict is None else plain(seen.verdict)
+    """The state with what this look tells; the offsets are those at which the evidence was first what it is."""
     window = {name: msgspec.to_builtins(estimate) for name, estimate in seen.estimates.items()} or state.window
+    verdict = state.verdict if seen.verdict is None else plain(seen.verdict)
+    if verdict is not None and state.verdict is not None and _evidence(verdict) == _evidence(state.verdict):
+        return structs.replace(state, window=window)
     return structs.replace(state, offsets=dict(seen.offsets), centre=seen.centre, verdict=verdict, window=window)
+
+
+def _evidence(verdict: Mapping[str, Any]) -> tuple[Any, ...]:
+    return verdict["decision"], verdict["requests"], verdict["canary_requests"]
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:
