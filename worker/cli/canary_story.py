@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 from msgspec import Struct, structs
 
 from alice_rl.online.canary import Decision, GateRules, Verdict
@@ -173,8 +175,8 @@ def _seen(record: CanaryRecord, verdict: Verdict, rules: GateRules) -> list[str]
         f"The truth is {range_words(policies)}. For this every request counts, whoever served it, by how likely either "
         f"policy was to choose what it got: they tell as much as {number_words(verdict.effective)} requests that the "
         f"canary had served alone would, where it served {number_words(verdict.canary_requests)}.",
-        f"These ranges hold at all looks together: in at least {share_words(1 - rules.alpha)} of all trials the truth "
-        "never leaves them.",
+        f"Each end of these ranges holds at all looks together: in at least {share_words(1 - rules.alpha)} of all "
+        "trials the truth is never beyond it.",
     ]
     if arms.upper < policies.lower:
         lines.append(
@@ -248,13 +250,18 @@ def _why(record: CanaryRecord, verdict: Verdict | None, rules: GateRules) -> lis
         return [line for line in (f"{end.who or 'A person'} did it{reason}", last) if line]
     stands = end.why if end is not None else record.state.reason if record.state else ""
     told = [_sentence(stands), said if verdict and verdict.reason not in stands else ""]
-    if end is None and verdict is not None and verdict.decision is Decision.HOLD and verdict.requests:
+    if end is None and verdict is not None and verdict.requests and _undecided(verdict, rules):
         better, worse = max(verdict.policies.upper, 0.0), max(-verdict.policies.lower, 0.0)
         told.append(
             f"That is no failure: it may be {better:.3f} better or {worse:.3f} worse than the other, and nobody can "
             "tell yet. Few requests alone never end a trial."
         )
     return [line for line in told if line] or ["Nobody has said why."]
+
+
+def _undecided(verdict: Verdict, rules: GateRules) -> bool:
+    """Whether neither bet has made enough; a hold may also be for the time that a canary has to run at least."""
+    return verdict.decision is Decision.HOLD and verdict.log_e_promote < -log(rules.alpha)
 
 
 def _sentence(text: str) -> str:
