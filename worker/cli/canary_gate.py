@@ -167,7 +167,7 @@ def _none_words(looked: Looked, settings: CanarySettings) -> str:
         return f"Version {head.pinned} is pinned: nothing else goes live while it is."
     if settings.mode == "direct":
         return 'canary.mode is "direct": every policy goes live at once, and none is compared.'
-    if looked.episodes < settings.cold_start_episodes:
+    if looked.episodes <= settings.cold_start_episodes:
         return (
             f"Cold start: {number_words(looked.episodes)} of {number_words(settings.cold_start_episodes)} episodes "
             "(canary.cold_start_episodes) have been learned, and until then every policy goes live at once."
@@ -195,7 +195,7 @@ def next_words(looked: Looked, settings: CanarySettings) -> str:
         return _running_words(state, settings)
     if head.pinned is not None:
         return "alice-rl policy unpin lets the gate go on."
-    if settings.mode == "direct" or head.live is None or looked.episodes < settings.cold_start_episodes:
+    if settings.mode == "direct" or head.live is None or looked.episodes <= settings.cold_start_episodes:
         return "The next policy goes live at once."
     if state is not None and (looked.log_ms or 0) < state.next_after_ms:
         return f"The next canary may be opened from {time_words(state.next_after_ms)} on."

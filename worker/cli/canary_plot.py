@@ -24,6 +24,7 @@ __all__ = ["figure", "save"]
 
 _POLICIES, _ARMS, _RATIO, _INK = "#0072b2", "#d55e00", "#999999", "#333333"  # told apart by the colour-blind, too
 _ENDS = {"promoted": "#009e73", "rolled_back": "#c0392b", "invalid": "#8e44ad", "withdrawn": "#555555"}
+_MARKED_MAX = 30  # so few looks are shown one by one
 _LOG_SHOWN_LEAST = -4.0  # of an e-value's decimal logarithm: below that it says no more
 
 
@@ -73,13 +74,16 @@ def _draw_effect(axes: Axes, times: list[float], verdicts: list[Verdict], rules:
         (_ARMS, "what users felt (H)", lambda verdict: verdict.arms),
         (_POLICIES, "what the policies differ by (D)", lambda verdict: verdict.policies),
     )
-    bounds = []
+    bounds, estimates = [], []
+    marker = "o" if len(times) < _MARKED_MAX else ""
     for colour, label, of in kinds:
         lower, upper = [of(v).lower for v in verdicts], [of(v).upper for v in verdicts]
         axes.fill_between(times, lower, upper, color=colour, alpha=0.15, linewidth=0)
         axes.plot(times, lower, color=colour, linewidth=0.6, alpha=0.6)
         axes.plot(times, upper, color=colour, linewidth=0.6, alpha=0.6)
-        axes.plot(times, [of(v).estimate for v in verdicts], color=colour, linewidth=1.8, label=label)
+        estimate = [of(v).estimate for v in verdicts]
+        axes.plot(times, estimate, color=colour, linewidth=1.8, label=label, marker=marker, markersize=4)
+        estimates += estimate[len(estimate) // 4 :]
         bounds.append((lower, upper))
     axes.axhline(0.0, color=_INK, linewidth=1.0)
     if rules.margin:
@@ -87,17 +91,19 @@ def _draw_effect(axes: Axes, times: list[float], verdicts: list[Verdict], rules:
         axes.annotate(
             "margin", (0.995, -rules.margin), xycoords=("axes fraction", "data"), ha="right", va="top", size=8
         )
-    axes.set_ylim(*_range(bounds))
+    axes.set_ylim(*_range(bounds, estimates))
     axes.set_ylabel("reward per request,\ncanary minus live")
     axes.legend(loc="lower right", edgecolor="none", framealpha=0.85, fontsize=9, ncols=2)
 
 
-def _range(bounds: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    """What is shown: ranges are wide as the reward's own at first, and what comes later is what matters."""
-    least = min(float(np.quantile(lower[len(lower) // 8 :], 0.1)) for lower, _ in bounds)
-    most = max(float(np.quantile(upper[len(upper) // 8 :], 0.9)) for _, upper in bounds)
-    pad = 0.12 * (max(most, 0.0) - min(least, 0.0)) or 1.0
-    return min(least, 0.0) - pad, max(most, 0.0) + pad
+def _range(bounds: list[tuple[list[float], list[float]]], estimates: list[float]) -> tuple[float, float]:
+    """What is shown: intervals are as wide as the reward's own range at first, and what comes later is what matters."""
+    last = [side[-1] for pair in bounds for side in pair]
+    least, most = min(0.0, *last, *estimates), max(0.0, *last, *estimates)
+    room = 0.5 * (most - least) or 1.0
+    lowest, highest = min(min(lower) for lower, _ in bounds), max(max(upper) for _, upper in bounds)
+    pad = 0.1 * room
+    return max(least - room, min(lowest, least) - pad), min(most + room, max(highest, most) + pad)
 
 
 def _draw_evidence(axes: Axes, times: list[float], verdicts: list[Verdict], rules: GateRules) -> None:
@@ -128,8 +134,12 @@ def _draw_evidence(axes: Axes, times: list[float], verdicts: list[Verdict], rule
 
 
 def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
-    shares = [100 * point.share for point in record.points]
-    axes.fill_between(times, 0, shares, step="post", color="#cccccc", linewidth=0)
+    given = [(_moment(step.ts_ms), 100 * step.share) for step in record.steps if step.by_gate]
+    given = given or list(zip(times, [100 * point.share for point in record.points], strict=True))
+    if record.end is None:
+        given.append((times[-1], given[-1][1]))
+    shares = [share for _, share in given]
+    axes.fill_between([at for at, _ in given], 0, shares, step="post", color="#cccccc", linewidth=0)
     axes.set_ylim(0, max(60.0, *shares))
     axes.set_ylabel("share, %")
     axes.set_xlabel("the log's clock, UTC")
@@ -140,7 +150,8 @@ def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
     # What a person did stands in the audit by Redis's clock, which a log may be far from.
     last_ms = max(point.ts_ms for point in record.points)
     times = [_moment(step.ts_ms if step.by_gate else min(step.ts_ms, last_ms)) for step in record.steps]
-    crowded = (times[-1] - times[0]) / 25 if times else 0.0
+    ends = (*times, *(_moment(point.ts_ms) for point in record.points))
+    crowded = (max(ends) - min(ends)) / 20
     for at, step in enumerate(record.steps):
         colour = _ENDS.get(step.what, "#777777")
         axes.axvline(times[at], color=colour, linewidth=2.0 if step.ends else 0.8)

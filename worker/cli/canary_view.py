@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import sqrt
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from alice_rl.online.canary import Effect, Verdict
@@ -134,18 +133,23 @@ def _number_words(value: float | None) -> str:
 
 def story_view(story: Story) -> RenderableType:
     """A story, as prose that is no wider than can be read."""
-    parts: list[RenderableType] = [_prose(story.headline, "bold")]
+    parts: list[RenderableType] = [_Prose(story.headline, "bold")]
     for passage in story.passages:
         parts.append(Text(f"\n{passage.title}", "bold cyan"))
-        parts += [Padding(_prose(line), (0, 0, 0, 2)) for line in passage.lines]
+        parts += [_Prose(line, indent=2) for line in passage.lines]
     return Group(*parts)
 
 
-def _prose(text: str, style: str = "") -> RenderableType:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=0)
-    table.add_column(max_width=_PROSE_WIDTH, overflow="fold")
-    table.add_row(Text(text, style))
-    return table
+class _Prose:
+    """A paragraph no wider than can be read, and without blanks at the ends of its lines."""
+
+    def __init__(self, text: str, style: str = "", indent: int = 0) -> None:
+        self._text, self._style, self._indent = text, style, indent
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(20, min(options.max_width, _PROSE_WIDTH) - self._indent)
+        for line in wrap(self._text, width, break_long_words=False, break_on_hyphens=False):
+            yield Text(" " * self._indent + line, self._style)
 
 
 def replay_view(replayed: list[Replayed], missing: int) -> RenderableType:

@@ -80,7 +80,8 @@ def difference_words(effect: Effect, other: str, centre: float = 0.0) -> str:
     size = abs(effect.estimate)
     if round(size, 3) == 0.0:
         return f"as much as {other}"
-    part = f" ({100 * size / centre:.2g} % of {centre:.3f})" if centre > 0.0 else ""
+    percent = 100 * size / centre if centre > 0.0 else 0.0
+    part = f" ({percent:.{1 if percent < 10 else 0}f} % of {centre:.3f})" if percent else ""
     return f"{size:.3f} {'more' if effect.estimate > 0 else 'less'} than {other}{part}"
 
 

@@ -12,6 +12,7 @@ from alice_rl.online.canary import Decision, Effect, GateRules
 from tests.canaries import ended, entry, looks, opened, state, stories, verdict
 from tests.golden.write_stories import FOLDER, told
 from tests.logs import START_MS
+from tests.unit.cli.runner import run
 from worker.cli.canary_plot import save
 from worker.cli.canary_record import record_of
 from worker.cli.canary_story import Story, tell
@@ -122,3 +123,10 @@ class TestPlot:
         with pytest.raises(AliceError, match="nothing to draw"):
             save(tmp_path / "canary.png", RECORDS["withdrawn"], GateRules(), "")
         assert list(tmp_path.iterdir()) == []
+
+
+class TestUsage:
+    @pytest.mark.parametrize("words", [["--plot", "canary.txt"], ["--plot", "canary"], ["newest"], ["0"]])
+    def test_what_is_no_picture_and_no_version_is_a_usage_error(self, words: list[str]) -> None:
+        """A picture is .png or .svg, a version a number; anything else is exit code 2, before anything is read."""
+        assert run("canary", "explain", *words).code == 2
