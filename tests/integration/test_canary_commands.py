@@ -104,6 +104,9 @@ def test_a_broken_canary_is_told_and_its_verdicts_are_reached_again(line: Line) 
     last = told.json["replayed"][-1]
     assert (last["look"]["what"], last["verdict"]["decision"], last["parts"]) == ("rolled_back", "ROLLBACK", [])
     assert sum(last["look"]["offsets"].values()) > 400
+    assert line("savepoint", "create", "late.savepoint").code == 0
+    late = line("canary", "explain", "--replay", "--since", "late.savepoint", "--json")
+    assert (late.code, late.json["error"]["code"]) == (1, "savepoint_too_late")
 
 
 def test_other_rules_part_and_a_snapshot_that_expired_does_not(line: Line) -> None:

@@ -131,7 +131,7 @@ def explain(
         from worker.cli.canary_replay import reach_again
 
         replayed, missing = reach_again(settings, record, sources or [], since, jobs or os.cpu_count() or 1)
-    equal = not any(one.parts for one in replayed)
+    equal = not any(one.parts for one in replayed) if replayed else None
     if invocation.as_json:
         facts = {"headline": story.headline, "story": story.passages, "record": record, "plot": plot and str(plot)}
         print_json(facts | ({"equal": equal, "replayed": replayed, "not_replayed": missing} if replay else {}))
@@ -143,5 +143,5 @@ def explain(
             console().print(replay_view(replayed, missing))
         if plot is not None:
             console().print(f"\nDrawn: {plot}")
-    if not equal:
+    if equal is False:
         raise typer.Exit(1)

@@ -51,6 +51,12 @@ def reach_again(
         sums = collect(settings, standing, pair, looks, sources, earlier, jobs, show)
     replayed = [judged(look, sums, reward, settings.canary.rules) for look in looks]
     reached = [one for one in replayed if one is not None]
+    if not reached:
+        raise AliceError(
+            "every verdict was reached before the savepoint was taken, so none can be reached from it",
+            code="savepoint_too_late",
+            hint="begin with an earlier savepoint, or where the fold began",
+        )
     return reached, len(looks) - len(reached)
 
 

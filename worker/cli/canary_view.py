@@ -154,6 +154,8 @@ class _Prose:
 
 def replay_view(replayed: list[Replayed], missing: int) -> RenderableType:
     """How the recorded verdicts compare with those that the log gives again."""
+    if not replayed:
+        return Text("\nNo verdict has been recorded yet that could be reached again.")
     table = columns("step", "the log's clock", "recorded", "replayed", "requests", text=4)
     lines = []
     for one in replayed:
@@ -170,8 +172,6 @@ def replay_view(replayed: list[Replayed], missing: int) -> RenderableType:
     equal = not lines
     if missing:
         lines.append(f"{missing} more lie before the savepoint, and cannot be reached from it.")
-    if not replayed:
-        return Group(*map(Text, lines), Text("No verdict is recorded that could be reached again."))
     told = Text("Equal: the log gives the same verdicts at the same offsets.", "bold green")
     return Group(
         headed("The verdicts, reached again from the log", table),

@@ -88,6 +88,17 @@ class TestRecord:
         end = record_of(42, None, [*opened(), entry("rollback", 9, gate=False, **fields)], []).end
         assert end is not None and end.what == "withdrawn"
 
+    def test_a_new_live_version_begins_the_comparison_anew(self) -> None:
+        """What was seen against the version before is told apart: the canary is compared with what is live now."""
+        moved = entry("promote", 9, gate=False, who="alva@host", stage="prod", version=43, live=43, canary=42)
+        record = record_of(42, None, [*opened(), moved, ended(20, "rolled_back", verdict(Decision.ROLLBACK))], [])
+        assert (record.live_version, record.opened_ms) == (43, START_MS + 9 * 60_000)
+        story = tell(record, GateRules())
+        assert "version 43 went live: the comparison began anew, by alva@host" in paragraphs(
+            story, "How the requests were split"
+        )
+        assert "Version 43 stayed live" in story.headline
+
     def test_the_second_trial_of_a_version_is_not_mixed_with_its_first(self) -> None:
         """A version that is tried again has the steps and looks of its last trial."""
         again = [
