@@ -42,6 +42,11 @@ class Sample:
     Parameters
     ----------
     rows_max : int
+
+    Notes
+    -----
+    Of our seconds, because it is our time and memory that are spared; k follows the second before, and doubles where
+    a burst brings more.
     """
 
     def __init__(self, rows_max: int) -> None:
@@ -54,13 +59,14 @@ class Sample:
         """Keep some of the episodes that a shard is about to learn; `shard.next` is still before them."""
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
-            self._every = max(1, -(-self._seen // _KEPT_PER_SECOND))  # as it takes for the second before
+            self._every = max(1, -(-self._seen // _KEPT_PER_SECOND))
             self._second, self._seen, self._kept = second, 0, 0
-        self._seen += len(episodes)
-        chosen = episodes[self._every - 1 - self._passed :: self._every]
+        elif self._kept >= _KEPT_PER_SECOND:
+            self._every, self._kept = self._every * 2, 0
+        chosen = episodes[max(0, self._every - 1 - self._passed) :: self._every]
+        self._rows.extend(Row(partition, shard.next, episode) for episode in chosen)
         self._passed = (self._passed + len(episodes)) % self._every
-        for episode in chosen[: _KEPT_PER_SECOND - self._kept]:
-            self._rows.append(Row(partition, shard.next, episode))
+        self._seen += len(episodes)
         self._kept += len(chosen)
 
     def since(self, ts_ms: int, offsets: Mapping[int, int]) -> list[Row]:
