@@ -42,7 +42,18 @@ def save(path: Path, record: CanaryRecord, rules: GateRules, title: str) -> None
             code="no_points",
             hint="the newest 2,000 looks of all canaries are kept; a look counts once outcomes are due",
         )
-    figure(record, rules, title).savefig(path)
+    try:
+        figure(record, rules, title).savefig(path)
+    except ImportError as error:
+        raise AliceError(
+            "a picture takes matplotlib", code="plot_missing", hint="pip install 'alice-rl[plot]'"
+        ) from error
+    except OSError as error:
+        raise AliceError(
+            f"cannot write {path}: {error.strerror}",
+            code="file_unwritable",
+            hint="does its folder exist, and may you write there?",
+        ) from error
 
 
 def figure(record: CanaryRecord, rules: GateRules, title: str) -> Figure:

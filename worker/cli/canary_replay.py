@@ -41,6 +41,12 @@ def reach_again(
     looks = looks_of(record)
     if not looks:
         return [], 0
+    if not (record.digest and record.live_digest):
+        raise AliceError(
+            f"the audit does not say any more which policies were compared when version {record.version} was the canary",
+            code="digest_unknown",
+            hint="the current and the last canary can always be reached again",
+        )
     reward = asyncio.run(_reward(settings, record))
     standing = asyncio.run(standing_of(settings))
     earlier = earlier_checkpoints(since, settings) if since is not None else {}
