@@ -43,7 +43,7 @@ def reach_again(
         return [], 0
     if not (record.digest and record.live_digest):
         raise AliceError(
-            f"the audit does not say any more which policies were compared when version {record.version} was the canary",
+            f"the audit does not say any more which policies were compared with version {record.version} as canary",
             code="digest_unknown",
             hint="the current and the last canary can always be reached again",
         )
@@ -69,7 +69,6 @@ def reach_again(
 def looks_of(record: CanaryRecord) -> list[Look]:
     """The verdicts that led to a step, and the last one that is known."""
     opened_ms = record.opened_ms or 0
-    steps = [step for step in record.steps if step.verdict is not None and step.ts_ms >= opened_ms]
     looks = [
         Look(
             what=step.what,
@@ -78,8 +77,8 @@ def looks_of(record: CanaryRecord) -> list[Look]:
             offsets=step.offsets,
             verdict=step.verdict,
         )
-        for step in steps
-        if step.verdict is not None
+        for step in record.steps
+        if step.verdict is not None and step.offsets and step.ts_ms >= opened_ms
     ]
     last = record.points[-1] if record.points else None
     if last is not None and all(last.offsets != look.offsets for look in looks):
