@@ -26,7 +26,7 @@ import numpy.typing as npt
 from alice_rl.online.confidence import BOLD, CAREFUL, Counts, Sample, confidence_sequence, log_e, log_e_ratio
 from alice_rl.online.trial import TrialSums
 
-__all__ = ["Decision", "Effect", "Evidence", "GateRules", "Reward", "Verdict", "judge", "weigh"]
+__all__ = ["Decision", "Effect", "Evidence", "GateRules", "Reward", "Verdict", "decide", "judge", "weigh"]
 
 
 class Decision(StrEnum):
@@ -121,7 +121,7 @@ def judge(trials: Mapping[float, TrialSums], reward: Reward, rules: GateRules, m
     promote, rollback, ratio = (float(e) for e in (evidence.promote, evidence.rollback, evidence.ratio))
     requests, canary = sum(int(c.n) for c in counts), sum(int(c.treated) for c in counts)
     felt, differ = (_effect(samples, rules.alpha) for samples in (arms, policies))
-    decision = _decision(promote, rollback, ratio, rules, minutes)
+    decision = Decision(str(decide(evidence, rules, stable=minutes >= rules.stable_minutes_min)))
     return Verdict(
         decision,
         _reason(decision, differ, felt, requests, canary, evidence, rules, minutes),
@@ -158,6 +158,28 @@ def weigh(
     )
 
 
+def decide(evidence: Evidence, rules: GateRules, *, stable: bool = True) -> npt.NDArray[np.str_]:
+    """The decision that the evidence makes, or those of many trials: names of `Decision`, in the evidence's shape.
+
+    A promotion waits while outcomes seem to be missing, long before that is certain: where failures are lost, a bad
+    canary looks good as quickly as it looks incomplete.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    rules : GateRules
+    stable : bool
+        Whether the canary has run for long enough to be promoted.
+    """
+    enough = -log(rules.alpha)
+    outcomes = [
+        evidence.ratio >= np.float64(-log(rules.alpha_ratio)),
+        evidence.rollback >= np.float64(enough),
+        (evidence.promote >= np.float64(enough)) & (evidence.ratio < np.float64(enough)) & stable,
+    ]
+    return np.select(outcomes, [Decision.INVALID, Decision.ROLLBACK, Decision.PROMOTE], Decision.HOLD)
+
+
 def _given(reward: Reward, share: float) -> dict[str, Any]:
     return {
         "weights": reward.weights,
@@ -173,16 +195,6 @@ def _effect(samples: Sequence[Sample], alpha: float) -> Effect:
     if not n:
         return Effect(0.0, -inf, inf)
     return Effect(sum(float(sample.total) for sample in samples) / n, *confidence_sequence(samples, alpha))
-
-
-def _decision(promote: float, rollback: float, ratio: float, rules: GateRules, minutes: float) -> Decision:
-    if ratio >= -log(rules.alpha_ratio):
-        return Decision.INVALID
-    if rollback >= -log(rules.alpha):
-        return Decision.ROLLBACK
-    if promote >= -log(rules.alpha) and minutes >= rules.stable_minutes_min:
-        return Decision.PROMOTE
-    return Decision.HOLD
 
 
 def _reason(
@@ -202,7 +214,8 @@ def _reason(
     if decision is Decision.INVALID:
         return (
             f"the outcomes that came back are not split as the requests were: {canary:,} of {requests:,} are the "
-            f"canary's; chance does that at most once in {_times(float(evidence.ratio))} trials, so outcomes are being lost"
+            f"canary's; chance does that at most once in {_times(float(evidence.ratio))} trials: "
+            "outcomes are being lost"
         )
     if decision is Decision.ROLLBACK:
         arms = f"{felt.estimate:+.3f} (between {felt.lower:+.3f} and {felt.upper:+.3f})"
@@ -216,6 +229,11 @@ def _reason(
         return f"the canary is {better}: {policies} {after}; {strength} where {needed:g} is enough"
     if not requests:
         return "no request of the trial has been awaited to its end yet"
+    if float(evidence.promote) >= -log(rules.alpha) and float(evidence.ratio) >= -log(rules.alpha):
+        return (
+            f"the canary looks better: {policies} {after}; but outcomes seem to be missing, "
+            f"the evidence for that is {_times(float(evidence.ratio))} where {1 / rules.alpha_ratio:g} is enough"
+        )
     if float(evidence.promote) >= -log(rules.alpha):
         return (
             f"the canary is {better}: {policies} {after}; it is promoted once it has run for "
