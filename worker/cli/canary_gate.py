@@ -204,7 +204,7 @@ def next_words(looked: Looked, settings: CanarySettings) -> str:
 
 def _running_words(state: CanaryState, settings: CanarySettings) -> str:
     if state.phase == "approval":
-        return f"A person decides: alice-rl policy promote {state.version}, or alice-rl policy rollback --stage canary."
+        return "A person decides: alice-rl policy promote --stage prod, or alice-rl policy rollback --stage canary."
     if state.phase == "shadow":
         first_ms = state.opened_ms + round(settings.shadow_minutes * _MINUTE_MS)
         return (

@@ -205,8 +205,8 @@ def _steps(version: int, entries: Sequence[HistoryEntry]) -> list[Step]:
     """The steps of the last trial of a version."""
     steps: list[Step] = []
     for entry in entries:
-        under_way = bool(steps) and not steps[-1].ends
-        what = _what(version, entry, under_way=under_way)
+        under_way = steps[-1] if steps and not steps[-1].ends else None
+        what = _what(version, entry, under_way)
         if what is None:
             continue
         if what == "opened":
@@ -225,12 +225,16 @@ def _with_end(steps: list[Step], state: CanaryState) -> list[Step]:
     return [*steps, Step(what=outcome, ts_ms=ended_ms, share=share, why=state.reason, verdict=verdict)]
 
 
-def _what(version: int, entry: HistoryEntry, *, under_way: bool) -> _Moved | Outcome | None:
-    """What an entry of the audit was to a canary; None for nothing."""
+def _what(version: int, entry: HistoryEntry, under_way: Step | None) -> _Moved | Outcome | None:
+    """What an entry of the audit was to a canary, after its last step; None for nothing."""
     fields, names_it = entry.fields, entry.fields.get("version") == str(version)
     if entry.kind == "promote" and _of_canary(entry) and names_it:
-        return "share" if under_way else "opened"
-    if not under_way or entry.kind not in ("promote", "rollback"):
+        return "opened" if under_way is None else "share"
+    if under_way is None:
+        return None
+    if entry.kind in ("publish", "takeover"):
+        return "live" if optional_version(fields.get("live")) != under_way.live else None
+    if entry.kind not in ("promote", "rollback"):
         return None
     if entry.kind == "promote" and names_it:
         return "promoted"

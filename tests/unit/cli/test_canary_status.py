@@ -80,7 +80,10 @@ class TestRunning:
     def test_approval_names_the_commands(self) -> None:
         """A canary that waits for a person says what the person has to type."""
         told = gate(canary=state(phase="approval"))
-        assert "alice-rl policy promote 42" in told.next and "alice-rl policy rollback --stage canary" in told.next
+        assert (
+            "alice-rl policy promote --stage prod" in told.next
+            and "alice-rl policy rollback --stage canary" in told.next
+        )
 
     def test_a_pin_holds_a_canary_where_it_is(self) -> None:
         """While a version is pinned, the canary serves no more than now."""

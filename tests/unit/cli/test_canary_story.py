@@ -99,6 +99,14 @@ class TestRecord:
         )
         assert "Version 43 stayed live" in story.headline
 
+    def test_a_publication_that_goes_live_is_noticed_and_a_candidate_is_not(self) -> None:
+        """Candidates are published all the time and move nothing; one that goes live begins the comparison anew."""
+        candidate = entry("publish", 5, gate=False, version=43, digest="ef" * 32, live=41)
+        imported = entry("publish", 9, gate=False, who="alva@host", version=44, digest="ef" * 32, live=44)
+        record = record_of(42, None, [*opened(), candidate, imported], [])
+        assert [step.what for step in record.steps] == ["opened", "share", "live"]
+        assert (record.live_version, record.live_digest) == (44, "ef" * 32)
+
     def test_the_second_trial_of_a_version_is_not_mixed_with_its_first(self) -> None:
         """A version that is tried again has the steps and looks of its last trial."""
         again = [
