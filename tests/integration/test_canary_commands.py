@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import redis as redis_py
 
@@ -25,6 +24,12 @@ def breaking(decision: Decision, luck: random.Random) -> dict[str, Any]:
     """Users for whom whatever the canary serves fails, as with a tool that its release has broken."""
     fine = decision.policy.stage != "canary"
     return {"success": fine and luck.random() < 0.8, "tool_ok": fine, "latency_ms": 300.0, "cost_usd": 0.001}
+
+
+def shining(decision: Decision, luck: random.Random) -> dict[str, Any]:
+    """Users for whom what the canary serves succeeds far more often."""
+    success = luck.random() < (0.95 if decision.policy.stage == "canary" else 0.3)
+    return {"success": success, "tool_ok": success, "latency_ms": 300.0, "cost_usd": 0.001}
 
 
 def losing(decision: Decision, luck: random.Random) -> dict[str, Any] | None:
@@ -62,22 +67,28 @@ def line(
     return made
 
 
-async def play(line: Line, users: Users) -> None:
-    """Play turns until a canary has ended."""
+async def play(line: Line, users: Users) -> int:
+    """Play turns until a canary has ended; its version."""
     settings = line.settings
     async with running(settings) as worker, Emitter(settings.kafka) as emitter:
         client = PolicyClient.from_url(settings.redis.url, arms=settings.lineage.arms, poll_seconds=0.05)
         try:
-            await Stage(client, emitter, worker, users).play_until(lambda: has_ended(settings.redis.url))
+            await Stage(client, emitter, worker, users).play_until(lambda: ended(settings.redis.url))
         finally:
             client.close()
+    version = ended(settings.redis.url)
+    assert version is not None
+    return version
 
 
-def has_ended(url: str) -> bool:
-    """Whether a canary was there, and is no more."""
-    with redis_py.Redis.from_url(url) as client:
-        data: Any = client.get(keys.canary("alice"))
-    return data is not None and msgspec.json.decode(data)["phase"] == "ended"
+def ended(url: str) -> int | None:
+    """The version that the audit says was promoted or taken back; another one may have been opened since."""
+    with redis_py.Redis.from_url(url, decode_responses=True) as client:
+        entries: Any = client.xrange(keys.history("alice"))
+    for _, fields in entries:
+        if fields["kind"] == "rollback" or (fields["kind"] == "promote" and fields["stage"] == "prod"):
+            return int(fields.get("version") or fields["from"])
+    return None
 
 
 def test_before_anything_was_published_there_is_no_story(alice: Line) -> None:
@@ -111,11 +122,10 @@ def test_a_broken_canary_is_told_and_its_verdicts_are_reached_again(line: Line) 
 
 def test_other_rules_part_and_a_snapshot_that_expired_does_not(line: Line) -> None:
     """A replay that comes out otherwise is exit code 1 and says in what; a snapshot that has expired is not needed."""
-    asyncio.run(play(line, breaking))
+    version = asyncio.run(play(line, breaking))
     otherwise = line("canary", "explain", "--json", "--replay", "--set", "canary.alpha=0.000000001")
     assert otherwise.code == 1 and not otherwise.json["equal"]
     assert otherwise.json["replayed"][-1]["parts"][0] == "decision"
-    version = otherwise.json["record"]["version"]
     with redis_py.Redis.from_url(line.settings.redis.url) as client:
         assert client.delete(keys.snapshot("alice", version)) == 1
     shown = line("canary", "explain", version, "--replay")
@@ -131,3 +141,17 @@ def test_a_lossy_stream_is_told_to_be_void(line: Line) -> None:
     assert "its trial was void" in " ".join(told.stdout.split())
     assert "So the canary's outcomes are missing" in " ".join(told.stdout.split())
     assert line("canary", "status", "--json").json["last"]["outcome"] == "invalid"
+
+
+def test_a_promoted_canary_is_told_step_by_step(line: Line) -> None:
+    """A better canary is given more and then goes live; every step's verdict comes out of the log again."""
+    line.flags |= {"canary.step_requests": "100", "canary.step_minutes": "0.05", "canary.stable_minutes": "7"}
+    version = asyncio.run(play(line, shining))
+    told = line("canary", "explain", version, "--json", "--replay")
+    assert told.code == 0, told.stderr
+    assert "was promoted" in told.json["headline"]
+    steps = [(step["what"], step["share"]) for step in told.json["record"]["steps"]]
+    assert steps == [("opened", 0.0), ("share", 0.25), ("share", 0.5), ("promoted", 0.5)]
+    decisions = [one["verdict"]["decision"] for one in told.json["replayed"]]
+    assert decisions[-2:] == ["HOLD", "PROMOTE"]
+    assert line("canary", "status", "--json").json["live"] == version
