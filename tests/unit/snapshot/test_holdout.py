@@ -39,7 +39,7 @@ def is_held_out(decision: Decision) -> bool:
 
 def stages_evenly_mixed(flags: np.ndarray, others: np.ndarray) -> bool:
     """Whether two flags of the same decisions are as good as uncorrelated."""
-    return float(abs(np.corrcoef(flags, others)[0, 1])) < 5.0 / float(len(flags)) ** 0.5
+    return bool(abs(np.corrcoef(flags, others)[0, 1]) < 5.0 / len(flags) ** 0.5)
 
 
 @pytest.mark.parametrize("share", [0.01, SHARE, 0.5])
