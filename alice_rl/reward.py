@@ -15,7 +15,17 @@ from msgspec import Meta, Struct
 
 from alice_rl.errors import ConfigError
 
-__all__ = ["COMPONENTS", "PRESETS", "STEPS", "OutcomeLike", "RewardBounds", "RewardSettings", "components", "reward"]
+__all__ = [
+    "COMPONENTS",
+    "PRESETS",
+    "STEPS",
+    "OutcomeLike",
+    "RewardBounds",
+    "RewardSettings",
+    "components",
+    "reward",
+    "reward_range",
+]
 
 COMPONENTS = ("success", "tool_ok", "latency_ms", "cost_usd", "cache_hit", "guardian_flag")
 """The reward components `y`, in the order of the columns of `B` and `Y`; m = 6."""
@@ -132,3 +142,23 @@ def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
     2.3591
     """
     return float(components([outcome], settings.bounds)[0] / STEPS @ settings.weights)
+
+
+def reward_range(weights: npt.NDArray[np.float64], bounds: RewardBounds) -> tuple[float, float]:
+    """The least and the most that a turn can be worth.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (m,)
+        Per natural unit.
+    bounds : RewardBounds
+
+    Examples
+    --------
+    >>> settings = RewardSettings()
+    >>> reward_range(settings.weights, settings.bounds)
+    (-31.2, 3.4)
+    """
+    most = np.array([1.0, 1.0, bounds.latency_ms_max, bounds.cost_usd_max, 1.0, 1.0])
+    extremes = weights * np.rint(most * STEPS) / STEPS  # rounded as `components` rounds
+    return float(np.minimum(extremes, 0.0).sum()), float(np.maximum(extremes, 0.0).sum())
