@@ -11,16 +11,17 @@ PYTHON ?= python3
 ARGS ?=
 SEED ?=
 MINUTES ?= 2
+RUNS ?= 500
 
 venv := .venv
 bin := $(venv)/bin
 pip := $(bin)/python -m pip install -q --disable-pip-version-check
 inputs := pyproject.toml requirements.lock
 
-.PHONY: help demo test check bench chaos rolling lock clean redis
+.PHONY: help demo test check bench chaos rolling gate-sim lock clean redis
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 	@echo '  Options go in ARGS: make demo ARGS="--turns 30000 --json"'
 
 demo: $(venv)/.stamp-demo ## Run everything embedded, no Docker: broker, Redis, simulated assistant, worker
@@ -44,6 +45,9 @@ chaos: $(venv)/.stamp-dev redis ## Hurt workers, Redis and Kafka, and compare wh
 
 rolling: $(venv)/.stamp-dev redis ## Restart three workers in turn, under load, and compare what was learned
 	@$(bin)/python -m tests.chaos --rolling $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+gate-sim: $(venv)/.stamp-dev ## Simulate canaries whose truth is known, judged by this gate and by others (RUNS=500)
+	@$(bin)/python -m tests.gate_sim --runs $(RUNS) $(ARGS)
 
 # Resolved for every platform and Python; addresses of package indexes are the machine's business, not the project's.
 lock: $(venv)/.stamp ## Pin all dependencies anew (ARGS=--upgrade takes the newest)

@@ -77,9 +77,7 @@ class Stage:
 
     def _play(self) -> None:
         ts_ms = START_MS + self.turns * STEP_MS
-        decision = self._client.decide(
-            {"intent": "weather", "text_len": 20}, ["weather.lookup", "search"], ts_ms=ts_ms
-        )
+        decision = self._client.decide({"intent": "weather", "text_len": 20}, ["weather.lookup", "search"], ts_ms=ts_ms)
         self.turns += 1
         self.served[decision.policy.stage] += 1
         self._send(decision)

@@ -9,20 +9,24 @@ lift is that of the whole system, canaries and bad releases included.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import log
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from alice_rl.online.confidence import Sample, confidence_sequence
+from alice_rl.online.confidence import BOLD, Counts, Sample, confidence_sequence, log_e_ratio
 from alice_rl.online.trial import TrialSums
 from alice_rl.reward import STEPS, RewardSettings, reward_range
 from alice_rl.trials import Trial
 
-__all__ = ["ALPHA", "Lift", "lift_of"]
+__all__ = ["ALPHA", "ALPHA_RATIO", "Lift", "lift_of"]
 
 ALPHA = 0.05
 """The probability that the interval ever misses the lift."""
+
+ALPHA_RATIO = 0.001
+"""The probability that sides which were told of alike are ever called unequal."""
 
 _CENTRES = 64  # steps of the reward's range, of which the best serves as m0
 _SIDES = "rules", "policy"
@@ -41,6 +45,9 @@ class Lift(Struct, frozen=True, kw_only=True):
         Turns of both sides, and those of the rules.
     share : float
         `held_out / turns`.
+    unequal : bool
+        Whether the sides' turns are not in the proportion in which they were drawn: outcomes of one side are missing,
+        and the lift is not to be trusted.
     """
 
     estimate: float
@@ -51,6 +58,7 @@ class Lift(Struct, frozen=True, kw_only=True):
     turns: int
     held_out: int
     share: float
+    unequal: bool = False
 
 
 def lift_of(trials: Mapping[Trial, TrialSums], reward: RewardSettings) -> Lift | None:
@@ -74,16 +82,17 @@ def lift_of(trials: Mapping[Trial, TrialSums], reward: RewardSettings) -> Lift |
         return None
     least, most = reward_range(reward.weights, reward.bounds)
     weights = reward.weights / STEPS
-    samples = (
-        _pooled([s.arms(weights, centre=m0, share=share, least=least, most=most) for share, s in held.items()])
+    candidates = (
+        [sums.arms(weights, centre=m0, share=share, least=least, most=most) for share, sums in held.items()]
         for m0 in np.linspace(least, most, _CENTRES).tolist()
     )
-    sample = min(samples, key=lambda candidate: candidate.squares)
-    lower, upper = confidence_sequence(sample, ALPHA / _CENTRES)
+    samples = min(candidates, key=_squares)
+    lower, upper = confidence_sequence(samples, ALPHA / 2 / _CENTRES, above=BOLD, below=BOLD)
+    counts = [Counts(sums.n_treatment, sums.n_control + sums.n_treatment, share) for share, sums in held.items()]
     held_out = sum(sums.n_control for sums in held.values())
     rules_reward, policy_reward = (_mean(held.values(), side, weights) for side in (0, 1))
     return Lift(
-        estimate=float(sample.total) / turns,
+        estimate=sum(float(sample.total) for sample in samples) / turns,
         lower=lower,
         upper=upper,
         policy_reward=policy_reward,
@@ -91,13 +100,12 @@ def lift_of(trials: Mapping[Trial, TrialSums], reward: RewardSettings) -> Lift |
         turns=turns,
         held_out=held_out,
         share=held_out / turns,
+        unequal=bool(log_e_ratio(counts) >= -log(ALPHA_RATIO)),
     )
 
 
-def _pooled(samples: Sequence[Sample]) -> Sample:
-    """Samples of one mean, taken at several shares, as one."""
-    n, total, squares, least, most = zip(*samples, strict=True)
-    return Sample(sum(n), sum(total), sum(squares), min(least), max(most))
+def _squares(samples: Sequence[Sample]) -> float:
+    return sum(float(sample.squares) for sample in samples)
 
 
 def _mean(trials: Iterable[TrialSums], side: int, weights: npt.NDArray[np.float64]) -> float | None:

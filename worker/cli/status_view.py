@@ -92,7 +92,8 @@ def _lift_words(lift: Lift | None, live: LiveSeen | None) -> str:
     if lift is not None and lift.held_out:
         interval = f"{lift.lower:+.2f} to {lift.upper:+.2f}"
         held_out = f"{100 * lift.share:.3g} % of {lift.turns:,} turns held out"
-        return f"{lift.estimate:+.2f} reward per turn ({interval}), {held_out}"
+        doubt = "; not to be trusted: outcomes of one side are missing" if lift.unequal else ""
+        return f"{lift.estimate:+.2f} reward per turn ({interval}), {held_out}{doubt}"
     share = 0.0 if live is None else live.holdout_share
     counts = "they count once the join horizon has passed"
     return f"not known yet: {100 * share:.3g} % of turns are held out, and {counts}" if share else ""

@@ -138,7 +138,9 @@ class TestView:
         )
         survey = msgspec.structs.replace(EMPTY, lift=lift)
         assert "+1.90 reward per turn (+1.70 to +2.10), 5 % of 20,000 turns held out" in shown(survey)
-        assert "lift" not in shown(EMPTY)
+        assert "lift" not in shown(EMPTY) and "not to be trusted" not in shown(survey)
+        doubtful = msgspec.structs.replace(EMPTY, lift=msgspec.structs.replace(lift, unequal=True))
+        assert "not to be trusted: outcomes of one side are missing" in shown(doubtful)
         waiting = msgspec.structs.replace(EMPTY, live=LiveSeen(version=3, holdout_share=0.125))
         assert "not known yet: 12.5 % of turns are held out" in shown(waiting)
 

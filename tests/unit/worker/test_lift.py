@@ -81,6 +81,13 @@ def test_shares_that_changed_are_one_lift() -> None:
     assert lift.estimate == pytest.approx(0.4 * SUCCESS, abs=0.1)
 
 
+def test_missing_outcomes_of_one_side_are_told() -> None:
+    """When every fourth outcome of the rules is lost, the sides are not as they were drawn, and the lift says so."""
+    whole, lossy = (world(6, turns=20_000, share=share, rules=0.4, policy=0.8) for share in (0.9, 0.925))
+    assert not measured({0.9: whole}).unequal
+    assert measured({0.9: lossy}).unequal
+
+
 def test_other_weights_are_another_lift() -> None:
     """Nothing is folded anew for them: the sums know no reward."""
     sums = world(5, turns=20_000, share=0.75, rules=0.4, policy=0.8)
