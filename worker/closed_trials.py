@@ -1,4 +1,4 @@
-"""What the trials of a lineage have shown, out of its checkpoints, for a look: read again only where a pane has closed."""
+"""What the trials of a lineage have shown, out of its checkpoints: read again only where a pane has closed."""
 
 from __future__ import annotations
 
