@@ -83,15 +83,15 @@ def test_weights_leave_out_decisions_without_propensities() -> None:
 def test_a_hold_out_is_scored_by_its_sides() -> None:
     """Turns of the rules beside those of the policies; what was drawn for neither is left out."""
     ledger = Ledger()
-    for stage, share, reward in (
-        ("fallback", 0.25, 1.0),
-        ("live", 0.25, 2.0),
-        ("canary", 0.25, 3.0),
-        ("live", 0.25, 4.0),
-        ("fallback", None, 50.0),
-        ("live", None, 50.0),
+    for stamp, reward in (
+        (PolicyStamp("fallback", holdout_share=0.25), 1.0),
+        (PolicyStamp("live", holdout_share=0.25), 2.0),
+        (PolicyStamp("canary", holdout_share=0.25), 3.0),
+        (PolicyStamp("live", holdout_share=0.25), 4.0),
+        (PolicyStamp("fallback"), 50.0),
+        (PolicyStamp("live"), 50.0),
     ):
-        decision = msgspec.structs.replace(decided(0.5), policy=PolicyStamp(stage, holdout_share=share))
+        decision = msgspec.structs.replace(decided(0.5), policy=stamp)
         ledger.add(decision, play(BEST, reward), *[play(BEST, 0.0)] * 3)
     assert ledger.score().holdout == HeldOut(share=0.25, turns=1, reward=1.0, policy_reward=3.0)
     assert ledger.score(4).holdout is None
