@@ -145,20 +145,15 @@ def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
 
 
 def reward_range(weights: npt.NDArray[np.float64], bounds: RewardBounds) -> tuple[float, float]:
-    """The least and the most that a turn can be worth.
-
-    Parameters
-    ----------
-    weights : ndarray, shape (m,)
-        Per natural unit.
-    bounds : RewardBounds
+    """The least and the most that a turn can bring, for weights per natural unit, ndarray, shape (m,).
 
     Examples
     --------
-    >>> settings = RewardSettings()
-    >>> reward_range(settings.weights, settings.bounds)
+    >>> least, most = reward_range(RewardSettings().weights, RewardBounds())
+    >>> round(least, 6), round(most, 6)
     (-31.2, 3.4)
     """
-    most = np.array([1.0, 1.0, bounds.latency_ms_max, bounds.cost_usd_max, 1.0, 1.0])
+    largest = {"latency_ms": bounds.latency_ms_max, "cost_usd": bounds.cost_usd_max}
+    most = np.array([largest.get(name, 1.0) for name in COMPONENTS])
     extremes = weights * np.rint(most * STEPS) / STEPS  # rounded as `components` rounds
     return float(np.minimum(extremes, 0.0).sum()), float(np.maximum(extremes, 0.0).sum())
