@@ -83,9 +83,12 @@ def evaluate(
     """
     from worker.cli.evaluate_report import Report, told
     from worker.cli.evaluate_subject import subject_of, window_shape
+    from worker.cli.picture import check_drawable
     from worker.evaluation.reading import scored_windows
     from worker.replay.bounds import Bound
 
+    if plot is not None:
+        check_drawable(plot)
     settings = invocation.settings()
     begin, end, (slide_ms, per_window) = Bound.parse(start), Bound.parse(stop), window_shape(window, slide)
     subject = subject_of(settings, policy)

@@ -56,7 +56,7 @@ def told(report: Report) -> RenderableType:
     """The report on a terminal."""
     *parts, whole = report.windows
     names = ("turns", "unfit", "ESS", "mean w", "IPS", "SNIPS", "DR", "clipped", "at any time", "served")
-    table = columns("window", *names, text=1)
+    table = columns("window from", *names, text=1)
     for window in parts[-_WINDOWS_SHOWN_MAX:]:
         table.add_row(time_words(window.start_ms), *_cells(window))
     table.add_row("all", *_cells(whole))
@@ -110,9 +110,8 @@ def _remarks(report: Report) -> list[str]:
         remarks.append("No turn of this stretch can be used: there is nothing to be said.")
     elif report.support_lost:
         remarks.append(
-            f"SUPPORT IS LOST: the mean weight is {said.mean_weight:.3f}, and 1 where a log has, with honest "
-            "propensities, all that the policy would do. Believe no estimate here: this log was served without exploring "
-            "(p = 1), what the policy does is too rare in it, or its p is not that of the draw."
+            f"SUPPORT IS LOST: the mean weight is {said.mean_weight:.3f}, not 1. This log was served without exploring "
+            "(p = 1), what the policy does is too rare in it, or its p is not that of the draw. Believe no estimate."
         )
     return remarks
 
