@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,13 +94,12 @@ def _draw_weights(axes: Axes, windows: list[ScoredWindow]) -> None:
 
 
 def _draw_sizes(axes: Axes, windows: list[ScoredWindow]) -> None:
-    for colour, label, sizes in (
-        ("#dddddd", "turns", [float(window.target.n) for window in windows]),
-        (BLUE, "effective", [window.target.effective for window in windows]),
-    ):
-        for window, size in zip(windows, sizes, strict=True):
-            width = 0.8 * (moment(window.end_ms) - moment(window.start_ms))
-            axes.bar(_middle(window), size, width, color=colour, label=label if window is windows[0] else "")
+    times = [_middle(window) for window in windows]
+    # Windows that slide overlap; their bars must not.
+    apart = [after - before for before, after in pairwise(times)]
+    width = 0.8 * min([moment(window.end_ms) - moment(window.start_ms) for window in windows[:1]] + apart, default=1.0)
+    axes.bar(times, [window.target.n for window in windows], width, color="#dddddd", label="all")
+    axes.bar(times, [window.target.effective for window in windows], width, color=BLUE, label="effective")
     if windows:
         axes.set_yscale("log")
         axes.set_ylim(bottom=1.0)
@@ -124,9 +124,8 @@ def _draw_line(
 
 def _legend(axes: Axes, ncols: int) -> None:
     """Above the axes, where no data is."""
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0.0, frameon=False, fontsize=9, ncols=ncols
-    )
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.99), "borderaxespad": 0.0}
+    axes.legend(**place, frameon=False, fontsize=9, ncols=ncols)
 
 
 def _weight(said: Estimates) -> Estimate | None:
