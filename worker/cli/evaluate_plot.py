@@ -65,4 +65,4 @@ def _draw(axes: Axes, windows: list[ScoredWindow]) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#eeeeee")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", frameon=False)

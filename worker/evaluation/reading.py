@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from alice_rl.clock import ClockState
 from alice_rl.episodes import Episode
+from alice_rl.intake import index_of
 from alice_rl.online.ope import Estimates, Pane
 from alice_rl.online.windows import merged, windows
 from alice_rl.reward import reward_range
@@ -105,7 +106,9 @@ async def read_scored(
 
         shard.watch = take
         async for records in records_of(settings, span, span.first):
-            shard.feed(records)
+            cut = index_of(records, known)  # what was learned from, and what was not, are shown apart
+            for part in (records[:cut], records[cut:]):
+                shard.feed(part)
             total.records += len(records)
             show(total.records)
         for panes, scoring in zip((total.target, total.served), scorings, strict=True):
