@@ -124,8 +124,8 @@ def _draw_line(
 
 def _legend(axes: Axes, ncols: int) -> None:
     """Above the axes, where no data is."""
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.99), "borderaxespad": 0.0}
-    axes.legend(**place, frameon=False, fontsize=9, ncols=ncols)
+    above = (1.0, 0.99)
+    axes.legend(loc="lower right", bbox_to_anchor=above, borderaxespad=0.0, frameon=False, fontsize=9, ncols=ncols)
 
 
 def _weight(said: Estimates) -> Estimate | None:
