@@ -18,7 +18,7 @@ from worker.times import span_ms
 
 __all__ = ["Subject", "subject_of", "window_shape"]
 
-_WHOLE_MS = 3_600_000
+_WHOLE_MS = 60_000  # of panes that are added up in the end, or drawn as coarser ones
 _SLIDES_MAX = 10_000
 _NAMES = ("live", "canary", "previous")
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from alice_rl.clock import ClockState
 from alice_rl.episodes import Episode
@@ -22,8 +22,9 @@ from worker.replay.plan import Span
 from worker.replay.span import records_of
 from worker.settings import Settings
 
-__all__ = ["Learned", "Scored", "ScoredWindow", "read_scored", "scored_windows"]
+__all__ = ["Learned", "Scored", "ScoredWindow", "coarser", "read_scored", "scored_windows"]
 
+_COARSER = (1, 5, 15, 60, 360, 1440, 10_080)  # of minutes, these are what people count in
 _REJECTED = "rejected."
 
 
@@ -159,6 +160,29 @@ class _Span:
         self._seen += len(episodes) - len(new)
         for scoring in self._scorings:
             scoring.take(new if self._unseen_only else episodes)
+
+
+def coarser(scored: Scored, panes_max: int) -> Scored:
+    """The same with panes of more event time, so few that from the first to the last there is room for `panes_max`.
+
+    Examples
+    --------
+    >>> scored = Scored(3, 3, 0, Counter(), 60_000, {0: Pane(), 3: Pane(), 9: Pane()}, {})
+    >>> found = coarser(scored, panes_max=3)
+    >>> found.slide_ms, sorted(found.target)
+    (300000, [0, 1])
+    """
+    first, last = min(scored.target, default=0), max(scored.target, default=0)
+    factor = next((f for f in _COARSER if last // f - first // f < panes_max), (last - first) // panes_max + 1)
+
+    def regrouped(panes: Mapping[int, Pane]) -> dict[int, Pane]:
+        found: dict[int, Pane] = {}
+        for ordinal, pane in panes.items():
+            found[ordinal // factor] = found.get(ordinal // factor, Pane()) + pane
+        return found
+
+    slide_ms, panes = scored.slide_ms * factor, (regrouped(scored.target), regrouped(scored.served))
+    return structs.replace(scored, slide_ms=slide_ms, target=panes[0], served=panes[1])
 
 
 def scored_windows(scored: Scored, settings: Settings, per_window: int | None, alpha: float) -> list[ScoredWindow]:
