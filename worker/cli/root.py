@@ -37,7 +37,7 @@ COMMANDS = {
     "replay": _Entry("worker.cli.replay", "replay", "Learn a stretch of the log beside the live worker."),
     "verify": _Entry("worker.cli.verify", "verify", "Prove that what is live is what the log says."),
     "status": _Entry("worker.cli.status", "status", "Show what is live and how far learning is."),
-    "policy": _Entry("worker.cli.policy", "app", "List, show, export, import, validate and promote policies."),
+    "policy": _Entry("worker.cli.policy", "app", "See, compare, promote, roll back, export and import policies."),
     "savepoint": _Entry("worker.cli.savepoint", "app", "Keep a whole lineage as a file, and bring it back."),
     "deadletters": _Entry("worker.cli.deadletters", "app", "List, show and retry rejected records."),
     "config": _Entry("worker.cli.config", "app", "Check the configuration, or show where each value is from."),
