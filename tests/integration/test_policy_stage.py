@@ -1,4 +1,4 @@
-"""`alice-rl policy promote | rollback | pin | unpin` on a real Redis: what serves, is said, and is kept in the audit."""
+"""`alice-rl policy promote | rollback | pin | history` on a real Redis: what serves, what is said, what is audited."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from alice_rl.snapshot.format import digest, pack
 from alice_rl.snapshot.head import Head
-from alice_rl.snapshot.records import Applied, HistoryEntry, Publication
+from alice_rl.snapshot.records import Applied, HistoryEntry, Publication, Stage
 from alice_rl.snapshot.store import Store
 from tests.command_line import Line
 from tests.snapshots import make_snapshot
@@ -185,6 +186,58 @@ class TestRollback:
         done = alice("policy", "rollback", "--stage", "prod", "--json", "--reason", "r")
         assert (done.code, done.json["error"]["code"]) == (1, "version_missing")
         assert alice("policy", "pin", "--json").json["error"]["code"] == "nothing_published"
+
+
+class TestHistory:
+    def test_it_tells_who_did_what_and_why(self, alice: Line) -> None:
+        """The newest is first; publications in a row are one line, and each is one when that is asked for."""
+        assert alice("policy", "history").stdout.count("3 publishes, versions 1 to 3, 2 of them live") == 1
+        alice("policy", "promote", "--stage", "canary", "--reason", "a [try]")
+        publish(alice.settings, candidate=True)
+        alice("policy", "rollback", "--stage", "canary", "--reason", "angry users")
+        alice("policy", "pin")
+        told = alice("policy", "history", "--json").json
+        assert [line["words"] for line in told["lines"]] == [
+            "version 2 pinned",
+            "canary withdrawn, version 3",
+            "version 4 published, as a candidate",
+            "version 3 is the canary, for 5 % of the requests",
+            "3 publishes, versions 1 to 3, 2 of them live",
+        ]
+        assert [line["why"] for line in told["lines"]] == ["", "angry users", "", "a [try]", ""]
+        assert "@" in told["lines"][0]["who"] and told["lines"][-1]["who"] == "host-1"
+        assert "a [try]" in alice("policy", "history").stdout
+        limited = alice("policy", "history", "--limit", "6", "--publishes", "--json").json["lines"]
+        assert [line["kind"] for line in limited] == ["pin", "rollback", "publish", "promote", "publish", "publish"]
+
+    def test_an_audit_of_many_pages_is_one_line(self, alice: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long the row of publications is, it is read to its end, each entry once."""
+        monkeypatch.setattr("worker.cli.policy_audit._PAGE", 2)
+        alice("policy", "pin")
+        for _ in range(4):
+            publish(alice.settings)
+        words = [line["words"] for line in alice("policy", "history", "--limit", "1", "--json").json["lines"]]
+        assert words == ["4 publishes, versions 4 to 7, candidates"]
+        assert len(alice("policy", "history", "--publishes", "--json").json["lines"]) == 8
+
+    def test_the_gate_s_numbers_are_shown(self, alice: Line) -> None:
+        """A step with a verdict behind it is told with the verdict's numbers."""
+        effect = {"estimate": -0.02, "lower": -0.03, "upper": -0.01}
+        log_es = {"log_e_promote": -3.0, "log_e_rollback": 3.4, "log_e_ratio": 0.0}
+        verdict = {"decision": "ROLLBACK", "requests": 24_080, "canary_requests": 1_204, "policies": effect, **log_es}
+        detail = msgspec.json.encode({"verdict": verdict | {"arms": effect}}).decode()
+        alice("policy", "promote", "--stage", "canary", "--reason", "r")
+        with_store(
+            alice.settings,
+            lambda store: store.rollback(request="g", stage=Stage.CANARY, who="host-1", why="worse", detail=detail),
+        )
+        shown = " ".join(alice("policy", "history", "--limit", "1").stdout.split())
+        assert "worse" in shown and "ROLLBACK after 24,080 requests" in shown and "to roll back 30" in shown
+
+    def test_before_anything_it_is_said(self, alice: Line) -> None:
+        """An empty audit is a state like others."""
+        with_store(alice.settings, lambda store: store._redis.flushdb())
+        assert alice("policy", "history").stdout == "policy alice: nothing happened yet\n"
 
 
 class TestPin:

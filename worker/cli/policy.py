@@ -11,6 +11,7 @@ import typer
 from worker.cli.invocation import Invocation, command
 from worker.cli.output import console, print_json, size_words
 from worker.cli.policy_arguments import FileArgument, VersionArgument
+from worker.cli.policy_history import history
 from worker.cli.policy_stage import pin, promote, rollback, unpin
 
 __all__ = ["app"]
@@ -167,5 +168,5 @@ def import_file(
         print(f"version {imported.version}, digest {imported.digest}: {imported.words}")
 
 
-for _command in (promote, rollback, pin, unpin):
+for _command in (promote, rollback, pin, unpin, history):
     app.command(_command.__name__)(_command)

@@ -23,6 +23,7 @@ SUBCOMMANDS = [
     "policy rollback",
     "policy pin",
     "policy unpin",
+    "policy history",
     "savepoint create",
     "savepoint restore",
     "savepoint show",
