@@ -11,6 +11,7 @@ import typer
 from worker.cli.invocation import Invocation, command
 from worker.cli.output import console, print_json, size_words
 from worker.cli.policy_arguments import FileArgument, VersionArgument
+from worker.cli.policy_diff import diff
 from worker.cli.policy_history import history
 from worker.cli.policy_stage import pin, promote, rollback, unpin
 
@@ -168,5 +169,5 @@ def import_file(
         print(f"version {imported.version}, digest {imported.digest}: {imported.words}")
 
 
-for _command in (promote, rollback, pin, unpin, history):
+for _command in (promote, rollback, pin, unpin, history, diff):
     app.command(_command.__name__)(_command)

@@ -24,6 +24,7 @@ SUBCOMMANDS = [
     "policy pin",
     "policy unpin",
     "policy history",
+    "policy diff",
     "savepoint create",
     "savepoint restore",
     "savepoint show",
