@@ -15,7 +15,17 @@ from msgspec import Meta, Struct
 
 from alice_rl.errors import ConfigError
 
-__all__ = ["COMPONENTS", "PRESETS", "STEPS", "OutcomeLike", "RewardBounds", "RewardSettings", "components", "reward"]
+__all__ = [
+    "COMPONENTS",
+    "PRESETS",
+    "STEPS",
+    "OutcomeLike",
+    "RewardBounds",
+    "RewardSettings",
+    "components",
+    "reward",
+    "reward_range",
+]
 
 COMPONENTS = ("success", "tool_ok", "latency_ms", "cost_usd", "cache_hit", "guardian_flag")
 """The reward components `y`, in the order of the columns of `B` and `Y`; m = 6."""
@@ -132,3 +142,18 @@ def reward(outcome: OutcomeLike, settings: RewardSettings) -> float:
     2.3591
     """
     return float(components([outcome], settings.bounds)[0] / STEPS @ settings.weights)
+
+
+def reward_range(weights: npt.NDArray[np.float64], bounds: RewardBounds) -> tuple[float, float]:
+    """The least and the most that a turn can bring, for weights per natural unit, ndarray, shape (m,).
+
+    Examples
+    --------
+    >>> least, most = reward_range(RewardSettings().weights, RewardBounds())
+    >>> round(least, 6), round(most, 6)
+    (-31.2, 3.4)
+    """
+    largest = {"latency_ms": bounds.latency_ms_max, "cost_usd": bounds.cost_usd_max}
+    most = np.array([largest.get(name, 1.0) for name in COMPONENTS])
+    extremes = weights * np.rint(most * STEPS) / STEPS  # rounded as `components` rounds
+    return float(np.minimum(extremes, 0.0).sum()), float(np.maximum(extremes, 0.0).sum())

@@ -28,6 +28,7 @@ OTHERS = (
     World("ramp, falling baseline, equal", falling=0.5, ramp=True),
     World("broken serving, policies equal", overlap=1.0, broken=0.3),
     World("-20%, half of its failures lost", -0.2, lossy=0.5),
+    World("equal, assigned by user", sticky=True),
 )
 """What a gate meets besides."""
 
@@ -80,7 +81,9 @@ class Goal(NamedTuple):
         return f"{self.world}: {name} in {sign} {self.bound:.0%}"
 
 
-_EQUAL = [world.name for world in (*EFFECTS, *OTHERS) if not (world.effect or world.broken or world.lossy)]
+_EQUAL = [
+    world.name for world in (*EFFECTS, *OTHERS) if not (world.effect or world.broken or world.lossy or world.sticky)
+]
 
 GOALS = (
     *(Goal(name, side, 0.05, True) for name in _EQUAL for side in ("promoted", "rolled_back")),

@@ -19,6 +19,9 @@ FloatArray = npt.NDArray[np.float64]
 LOOK = 100
 """Requests between two looks."""
 
+_PER_USER = 50
+_USERS_LUCK = (1.5, 3.5)  # of a Beta distribution with the mean CENTRE
+
 CENTRE = 0.30
 """Rate of success before the canary began."""
 
@@ -29,7 +32,7 @@ class World(NamedTuple):
     `effect` is relative; `overlap` the share of requests on which both policies do the same; `falling` how much of its
     rate the baseline has lost at the end; `ramp` whether the share goes 5 %, 25 %, 50 % instead of 5 %; `broken` the
     part of the canary's successes that its serving spoils, whatever the policy; `lossy` the part of the canary's
-    failures that are never told.
+    failures that are never told; `sticky` assigns whole users of fifty requests to a side, who differ in their luck.
     """
 
     name: str
@@ -39,6 +42,7 @@ class World(NamedTuple):
     ramp: bool = False
     broken: float = 0.0
     lossy: float = 0.0
+    sticky: bool = False
 
 
 class Seen(NamedTuple):
@@ -79,6 +83,8 @@ def play(world: World, runs: int, requests: int, seed: int) -> Seen:
     seed : int
     """
     rng, looks = np.random.default_rng(seed), requests // LOOK
+    if world.sticky:
+        return _by_users(rng, runs, looks)
     shape = (runs, looks)
     baseline = CENTRE * (1 - world.falling * np.arange(looks) / looks)
     share = np.full(looks, 0.05)
@@ -97,3 +103,15 @@ def play(world: World, runs: int, requests: int, seed: int) -> Seen:
     differ, agree = counts
     total = differ + agree
     return Seen(share, total[0], total[1], agree[0], agree[1], total[2], total[3], agree[2], agree[3])
+
+
+def _by_users(rng: np.random.Generator, runs: int, looks: int) -> Seen:
+    """Equal policies that never agree, and users who stay with one of them."""
+    users = (runs, looks, LOOK // _PER_USER)
+    good = rng.binomial(_PER_USER, rng.beta(*_USERS_LUCK, users))
+    theirs = rng.random(users) < 0.05
+    canary, canary_good = (theirs * _PER_USER).sum(axis=2), (theirs * good).sum(axis=2)
+    none = np.zeros((runs, looks), dtype=np.int64)
+    return Seen(
+        np.full(looks, 0.05), canary, canary_good, none, none, LOOK - canary, good.sum(axis=2) - canary_good, none, none
+    )

@@ -37,7 +37,6 @@ def diff(
         list[Path] | None,
         typer.Option(
             "--file",
-            "--source",
             metavar="FILE",
             help="Decisions in place of the log's: JSON lines, plain, gzip or zstd; or a folder. May be repeated.",
             exists=True,

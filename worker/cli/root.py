@@ -36,6 +36,7 @@ COMMANDS = {
     "simulate": _Entry("worker.cli.simulate", "simulate", "Run the simulated assistant alone."),
     "replay": _Entry("worker.cli.replay", "replay", "Learn a stretch of the log beside the live worker."),
     "verify": _Entry("worker.cli.verify", "verify", "Prove that what is live is what the log says."),
+    "evaluate": _Entry("worker.cli.evaluate", "evaluate", "Estimate what a policy would have earned on the log."),
     "status": _Entry("worker.cli.status", "status", "Show what is live and how far learning is."),
     "policy": _Entry("worker.cli.policy", "app", "See, compare, promote, roll back, export and import policies."),
     "savepoint": _Entry("worker.cli.savepoint", "app", "Keep a whole lineage as a file, and bring it back."),

@@ -1,0 +1,224 @@
+"""Off-policy evaluation: what a policy would have earned on turns that another one has served.
+
+A turn that was served with probability `p`, and that the policy in question serves with probability `pi`, counts
+`w = pi / p` times. A pane keeps the sums of `w`, `w r` and their squares over a slice of event time, and panes merge by
+`+`; an estimator is a formula over these sums. Clipped weights give bounds and never an estimate.
+
+The estimates are exact for their sums: each term is rounded once to a step of `2^-60`, and integers are summed, so that
+merging parts in any order gives the same bits as the whole.
+
+References
+----------
+Dudik, Langford, Li 2011, "Doubly robust policy evaluation and learning". Swaminathan, Joachims 2015, "The
+self-normalized estimator for counterfactual learning". Owen 2013, "Monte Carlo theory, methods and examples", 9.2-9.3,
+for the delta method and the effective sample size. Karampatziakis, Mineiro, Ramdas 2021, "Off-policy confidence
+sequences".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, ldexp, sqrt
+
+from alice_rl.online.confidence import Sample, confidence_sequence
+
+__all__ = ["CLIP", "Bounds", "Estimate", "Estimates", "Pane"]
+
+CLIP = 10.0
+"""Weights are cut here for the clipped bounds."""
+
+_BITS = 60
+_SUPPORT_N = 100
+_SUPPORT_ERRORS = 5.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value in reward per turn with its standard error: that of one look, not of many."""
+
+    value: float
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What lies below and above a value."""
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a pane says; None is what cannot be said.
+
+    Attributes
+    ----------
+    n, unfit : int
+        Turns that count, and turns whose propensities are missing.
+    ips, snips, dr : Estimate or None
+    effective : float
+        Turns of its own that the weighed ones are worth, `(sum w)^2 / sum w^2`.
+    mean_weight, max_weight : float or None
+        The mean is 1 but for chance, if the logged propensities are right.
+    mean_weight_error : float or None
+    clipped : Bounds or None
+        The mean with clipped weights: below the value, and above it.
+    interval : Bounds or None
+        Holds the value at all times, each end with an error of `alpha`.
+    support_lost : bool
+        The mean weight is many of its standard errors from 1.
+    """
+
+    n: int
+    unfit: int
+    ips: Estimate | None
+    snips: Estimate | None
+    dr: Estimate | None
+    effective: float
+    mean_weight: float | None
+    mean_weight_error: float | None
+    max_weight: float | None
+    clipped: Bounds | None
+    interval: Bounds | None
+    support_lost: bool
+
+
+class Pane:
+    """Sums over some turns.
+
+    Attributes
+    ----------
+    n, unfit : int
+        Turns that count, and turns that cannot: they have no usable propensity. They are counted, never repaired.
+    max_weight : float
+
+    Examples
+    --------
+    >>> pane = Pane.of([2.0, 0.5, 0.5], [1.0, 0.0, 1.0])
+    >>> pane.estimates(least=0.0, most=1.0).snips.value
+    0.8333333333333334
+    >>> (pane + Pane.of([1.0], [1.0])).n
+    4
+    """
+
+    __slots__ = ("_sums", "max_weight", "n", "unfit")
+
+    _NAMES = ("w", "w2", "wr", "w2r", "w2r2", "psi", "psi2", "cut", "cut_r")
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.unfit = 0
+        self.max_weight = 0.0
+        self._sums = [0] * len(self._NAMES)
+
+    @classmethod
+    def of(cls, w: Sequence[float], r: Sequence[float], psi: Sequence[float] | None = None, unfit: int = 0) -> Pane:
+        """The pane of some turns; without a reward model, `psi` is `w r`."""
+        pane = cls()
+        for i, weight in enumerate(w):
+            pane.add(weight, r[i], weight * r[i] if psi is None else psi[i])
+        pane.unfit = unfit
+        return pane
+
+    def add(self, w: float, r: float, psi: float) -> None:
+        """Add one turn.
+
+        Parameters
+        ----------
+        w : float
+            Importance weight, at least 0.
+        r : float
+            Reward.
+        psi : float
+            Doubly robust term `v + w (r - q)`.
+        """
+        cut, w2 = min(w, CLIP), w * w
+        terms = (w, w2, w * r, w2 * r, w2 * r * r, psi, psi * psi, cut, cut * r)
+        self._sums = [total + int(ldexp(term, _BITS)) for total, term in zip(self._sums, terms, strict=True)]
+        self.max_weight = max(self.max_weight, w)
+        self.n += 1
+
+    def __add__(self, other: Pane) -> Pane:
+        total = Pane()
+        total.n, total.unfit = self.n + other.n, self.unfit + other.unfit
+        total.max_weight = max(self.max_weight, other.max_weight)
+        total._sums = [a + b for a, b in zip(self._sums, other._sums, strict=True)]
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pane):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def estimates(self, *, least: float, most: float, alpha: float = 0.05) -> Estimates:
+        """What the pane says.
+
+        Parameters
+        ----------
+        least, most : float
+            Range of the reward.
+        alpha : float
+            Error of each end of the interval.
+        """
+        n, s = self.n, self._floats()
+        mean_weight = s["w"] / n if n else None
+        weight_error = _error(n, s["w"], s["w2"])
+        return Estimates(
+            n=n,
+            unfit=self.unfit,
+            ips=Estimate(s["wr"] / n, _error(n, s["wr"], s["w2r2"])) if n else None,
+            snips=_snips(s),
+            dr=Estimate(s["psi"] / n, _error(n, s["psi"], s["psi2"])) if n else None,
+            effective=s["w"] ** 2 / s["w2"] if s["w2"] else 0.0,
+            mean_weight=mean_weight,
+            mean_weight_error=weight_error,
+            max_weight=self.max_weight if n else None,
+            clipped=_clipped(n, s, least, most) if n else None,
+            interval=_interval(n, s, least, most, alpha) if n else None,
+            support_lost=_support_lost(n, mean_weight, weight_error),
+        )
+
+    def _floats(self) -> dict[str, float]:
+        # Of an integer the quotient is rounded once, however large it is.
+        return {name: total / (1 << _BITS) for name, total in zip(self._NAMES, self._sums, strict=True)}
+
+
+def _error(n: int, total: float, squares: float) -> float | None:
+    """The standard error of a mean, from the sample variance."""
+    return sqrt(max(0.0, squares - total * total / n) / (n - 1) / n) if n > 1 else None
+
+
+def _snips(s: dict[str, float]) -> Estimate | None:
+    if not s["w"]:
+        return None
+    value = s["wr"] / s["w"]
+    squared = s["w2r2"] - 2 * value * s["w2r"] + value * value * s["w2"]
+    return Estimate(value, sqrt(max(0.0, squared)) / s["w"])
+
+
+def _clipped(n: int, s: dict[str, float], least: float, most: float) -> Bounds:
+    """With smaller weights, gains above the least reward shrink, and so do losses below the most."""
+    return Bounds(least + (s["cut_r"] - least * s["cut"]) / n, most - (most * s["cut"] - s["cut_r"]) / n)
+
+
+def _interval(n: int, s: dict[str, float], least: float, most: float, alpha: float) -> Bounds:
+    """From below by `w (r - least)`, from above by `w (most - r)`: neither is negative, and `w` has mean 1."""
+    above = Sample(n, s["wr"] - least * s["w"], _squared(s, least), 0.0, inf)
+    below = Sample(n, most * s["w"] - s["wr"], _squared(s, most), 0.0, inf)
+    lower, upper = (confidence_sequence([sample], alpha)[0] for sample in (above, below))
+    return Bounds(min(most, least + lower), max(least, most - upper))
+
+
+def _squared(s: dict[str, float], centre: float) -> float:
+    """`sum w^2 (r - centre)^2`."""
+    return max(0.0, s["w2r2"] - 2 * centre * s["w2r"] + centre * centre * s["w2"])
+
+
+def _support_lost(n: int, mean: float | None, error: float | None) -> bool:
+    if mean is None or error is None or n < _SUPPORT_N:
+        return False
+    return abs(mean - 1.0) > _SUPPORT_ERRORS * error + 1e-9
