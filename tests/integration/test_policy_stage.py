@@ -11,7 +11,7 @@ import pytest
 
 from alice_rl.snapshot.format import digest, pack
 from alice_rl.snapshot.head import Head
-from alice_rl.snapshot.records import Applied, HistoryEntry, Publication, Stage
+from alice_rl.snapshot.records import Applied, HistoryEntry, Moved, Publication, Stage
 from alice_rl.snapshot.store import Store
 from tests.command_line import Line
 from tests.snapshots import make_snapshot
@@ -276,3 +276,22 @@ async def test_a_wish_follows_live_when_it_moves(alice: Line, monkeypatch: pytes
     monkeypatch.setattr(Store, "read_head", late)
     done = await pin_version(alice.settings, None, why="")
     assert (done.version, done.serving.live, done.serving.pinned) == (4, 4, 4)
+
+
+async def test_a_lost_answer_is_no_nothing_to_do(alice: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the connection breaks after Redis did it, the repetition is told as what it is: done."""
+    from worker.cli.policy_moves import pin_version, roll_back
+
+    for name in ("promote", "rollback"):
+        once = getattr(Store, name)
+
+        async def twice(*arguments: Any, once: Any = once, **named: Any) -> Moved:
+            assert (await once(*arguments, **named)).applied is Applied.OK
+            again: Moved = await once(*arguments, **named)
+            assert again.applied is Applied.ALREADY
+            return again
+
+        monkeypatch.setattr(Store, name, twice)
+    assert (await pin_version(alice.settings, "1", why="")).said == "Version 1 is live now, and pinned."
+    back = await roll_back(alice.settings, Stage.PROD, "2", why="")
+    assert (back.changed, back.said) == (True, "Live went back from version 1 to 2, and is pinned there.")

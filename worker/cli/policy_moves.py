@@ -20,6 +20,7 @@ from worker.settings import Settings
 __all__ = ["Move", "pin_version", "promote_version", "refusal", "roll_back", "unpin"]
 
 _ATTEMPTS = 10  # a worker that publishes live every second moves the head under a wish now and then
+_LOOKED_BACK = 64  # as the scripts do
 
 
 class Move(Struct, frozen=True, kw_only=True):
@@ -131,12 +132,11 @@ async def roll_back(settings: Settings, stage: Stage, to: str | None, *, why: st
         head = await store.read_head()
         target = None if to is None else version_of(head, to)
         taken = head.canary if stage is Stage.CANARY else head.live
-        moved = await store.rollback(
-            request=uuid.uuid4().hex, stage=stage, version=taken, to=target, who=operator(), why=why
-        )
+        request = uuid.uuid4().hex
+        moved = await store.rollback(request=request, stage=stage, version=taken, to=target, who=operator(), why=why)
         if not moved.applied.done:
             raise _no_rollback(moved, head, stage, target)
-        changed = moved.applied is Applied.OK
+        changed = await _carried_out(store, moved, request)
         return _move(await store.read_head(), taken, _rolled_back_words(stage, taken, moved, changed), changed=changed)
 
 
@@ -170,9 +170,16 @@ async def _promoted(
                 break
         if not moved.applied.done:
             raise refusal(moved.applied, version, head)
-        changed = moved.applied is Applied.OK
+        changed = await _carried_out(store, moved, request)
         words = f"Version {version} {said}." if changed else f"Version {version} {said} already: nothing to do."
         return _move(await store.read_head(), version, words, changed=changed)
+
+
+async def _carried_out(store: Store, moved: Moved, request: str) -> bool:
+    """Whether this wish changed something: now, or at a first attempt whose answer was lost."""
+    if moved.applied is Applied.OK:
+        return True
+    return any(entry.fields.get("request") == request for entry in await store.history(_LOOKED_BACK))
 
 
 def refusal(applied: Applied, version: int, head: Head) -> AliceError:
