@@ -11,6 +11,7 @@ from alice_rl.errors import ConfigError
 from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.rules import Rules
+from worker.cli.policy_arguments import NAMES
 from worker.cli.policy_versions import read_file, read_version
 from worker.evaluation.target import PolicyTarget, RulesTarget, Target
 from worker.settings import Settings
@@ -19,7 +20,6 @@ from worker.times import span_ms
 __all__ = ["Subject", "subject_of", "window_shape"]
 
 _WHOLE_MS = 3_600_000
-_NAMES = ("live", "canary", "previous")
 
 
 class Subject(NamedTuple):
@@ -43,13 +43,13 @@ def subject_of(settings: Settings, name: str) -> Subject:
     """
     if name == "rules":
         return Subject("rules", None, RulesTarget(Rules(settings.rules)), {})
-    if name.isdecimal() or name in _NAMES:
+    if name.isdecimal() or name in NAMES:
         blob = asyncio.run(read_version(settings, name))
     elif Path(name).is_file():
         blob = read_file(Path(name))
     else:
         raise ConfigError(
-            f"{name!r} is no policy", hint=f"give a version, one of {', '.join(_NAMES)}, an exported file, or rules"
+            f"{name!r} is no policy", hint=f"give a version, one of {', '.join(NAMES)}, an exported file, or rules"
         )
     snapshot = unpack(blob, settings.snapshot.signing_key.encode() or None)
     learned = snapshot.manifest.offsets if snapshot.manifest.lineage == settings.policy.lineage else {}
