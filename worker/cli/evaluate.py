@@ -29,7 +29,9 @@ def evaluate(
     invocation: Invocation,
     policy: Annotated[
         str,
-        typer.Argument(metavar="POLICY", help="A version, live, canary or previous; an exported file; or rules."),
+        typer.Argument(
+            metavar="POLICY", help="A version, live, canary, previous or newest; an exported file; or rules."
+        ),
     ],
     files: Annotated[
         list[Path] | None,

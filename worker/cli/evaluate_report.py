@@ -113,6 +113,10 @@ def _remarks(report: Report) -> list[str]:
             f"SUPPORT IS LOST: the mean weight is {said.mean_weight:.3f}, not 1. This log was served without exploring "
             "(p = 1), what the policy does is too rare in it, or its p is not that of the draw. Believe no estimate."
         )
+    elif lost := sum(window.target.support_lost for window in report.windows[:-1]):
+        remarks.append(
+            f"In {number_words(lost)} windows (!) the mean weight is too far from 1; believe no estimate of these."
+        )
     return remarks
 
 

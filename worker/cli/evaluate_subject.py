@@ -10,6 +10,7 @@ from alice_rl.errors import ConfigError
 from alice_rl.snapshot.format import unpack
 from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.rules import Rules
+from worker.cli.policy_arguments import NAMES
 from worker.cli.policy_versions import read_file, read_version
 from worker.evaluation.reading import Learned
 from worker.evaluation.target import PolicyTarget, RulesTarget, Target
@@ -20,7 +21,6 @@ __all__ = ["Subject", "subject_of", "window_shape"]
 
 _WHOLE_MS = 60_000  # of panes that are added up in the end, or drawn as coarser ones
 _SLIDES_MAX = 10_000
-_NAMES = ("live", "canary", "previous")
 
 
 class Subject(NamedTuple):
@@ -44,13 +44,13 @@ def subject_of(settings: Settings, name: str) -> Subject:
     """
     if name == "rules":
         return Subject("rules", None, RulesTarget(Rules(settings.rules)), Learned())
-    if name.isdecimal() or name in _NAMES:
+    if name.isdecimal() or name in NAMES:
         blob = asyncio.run(read_version(settings, name))
     elif Path(name).is_file():
         blob = read_file(Path(name))
     else:
         raise ConfigError(
-            f"{name!r} is no policy", hint=f"give a version, one of {', '.join(_NAMES)}, an exported file, or rules"
+            f"{name!r} is no policy", hint=f"give a version, one of {', '.join(NAMES)}, an exported file, or rules"
         )
     snapshot = unpack(blob, settings.snapshot.signing_key.encode() or None)
     manifest = snapshot.manifest

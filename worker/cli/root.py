@@ -38,7 +38,7 @@ COMMANDS = {
     "verify": _Entry("worker.cli.verify", "verify", "Prove that what is live is what the log says."),
     "evaluate": _Entry("worker.cli.evaluate", "evaluate", "Estimate what a policy would have earned on the log."),
     "status": _Entry("worker.cli.status", "status", "Show what is live and how far learning is."),
-    "policy": _Entry("worker.cli.policy", "app", "List, show, export, import, validate and promote policies."),
+    "policy": _Entry("worker.cli.policy", "app", "See, compare, promote, roll back, export and import policies."),
     "savepoint": _Entry("worker.cli.savepoint", "app", "Keep a whole lineage as a file, and bring it back."),
     "deadletters": _Entry("worker.cli.deadletters", "app", "List, show and retry rejected records."),
     "config": _Entry("worker.cli.config", "app", "Check the configuration, or show where each value is from."),
