@@ -4,8 +4,12 @@ A turn that was served with probability `p`, and that the policy in question ser
 `w = pi / p` times. A pane keeps the sums of `w`, `w r` and their squares over a slice of event time, and panes merge by
 `+`; an estimator is a formula over these sums. Clipped weights give bounds and never an estimate.
 
-The estimates are exact for their sums: each term is rounded once to a step of `2^-60`, and integers are summed, so that
-merging parts in any order gives the same bits as the whole.
+Each term is rounded once, to a step of `2^-120`, and integers are summed: parts that are merged in any order have the
+bits of the whole. Variances are made of these integers, too, so that nothing is lost to cancellation.
+
+Where what was served could not have been everything that the policy does, its support is lost: the weights fall short
+of their mean of 1, and the estimates are about something else. The bounds and the interval still hold then, as what was
+never served only adds to rewards that are counted from the least one up. Against wrong propensities nothing helps.
 
 References
 ----------
@@ -28,7 +32,8 @@ __all__ = ["CLIP", "Bounds", "Estimate", "Estimates", "Pane"]
 CLIP = 10.0
 """Weights are cut here for the clipped bounds."""
 
-_BITS = 60
+_BITS = 120  # squares of weights down to 1e-12 keep all the digits that estimates need
+_TERM_MAX = 2.0**800  # near the end of what a double holds, squares of sums would pass it
 _SUPPORT_N = 100
 _SUPPORT_ERRORS = 5.0
 
@@ -56,7 +61,7 @@ class Estimates:
     Attributes
     ----------
     n, unfit : int
-        Turns that count, and turns whose propensities are missing.
+        Turns that count, and turns whose propensities are missing or of no use.
     ips, snips, dr : Estimate or None
     effective : float
         Turns of its own that the weighed ones are worth, `(sum w)^2 / sum w^2`.
@@ -128,14 +133,17 @@ class Pane:
         Parameters
         ----------
         w : float
-            Importance weight, at least 0.
+            Importance weight, at least 0. One that is no number, or too large to be squared, makes the turn unfit.
         r : float
             Reward.
         psi : float
             Doubly robust term `v + w (r - q)`.
         """
-        cut, w2 = min(w, CLIP), w * w
-        terms = (w, w2, w * r, w2 * r, w2 * r * r, psi, psi * psi, cut, cut * r)
+        cut, w2, wr = min(w, CLIP), w * w, w * r
+        terms = (w, w2, wr, w * wr, wr * wr, psi, psi * psi, cut, cut * r)
+        if not (w >= 0.0 and all(abs(term) <= _TERM_MAX for term in terms)):
+            self.unfit += 1
+            return
         self._sums = [total + int(ldexp(term, _BITS)) for total, term in zip(self._sums, terms, strict=True)]
         self.max_weight = max(self.max_weight, w)
         self.n += 1
@@ -164,40 +172,41 @@ class Pane:
         alpha : float
             Error of each end of the interval.
         """
-        n, s = self.n, self._floats()
-        mean_weight = s["w"] / n if n else None
-        weight_error = _error(n, s["w"], s["w2"])
+        n, exact = self.n, dict(zip(self._NAMES, self._sums, strict=True))
+        # Of an integer the quotient is rounded once, however large it is.
+        s = {name: total / (1 << _BITS) for name, total in exact.items()}
+        weight = _mean(n, exact["w"], exact["w2"])
         return Estimates(
             n=n,
             unfit=self.unfit,
-            ips=Estimate(s["wr"] / n, _error(n, s["wr"], s["w2r2"])) if n else None,
-            snips=_snips(s),
-            dr=Estimate(s["psi"] / n, _error(n, s["psi"], s["psi2"])) if n else None,
-            effective=s["w"] ** 2 / s["w2"] if s["w2"] else 0.0,
-            mean_weight=mean_weight,
-            mean_weight_error=weight_error,
+            ips=_mean(n, exact["wr"], exact["w2r2"]),
+            snips=_snips(exact),
+            dr=_mean(n, exact["psi"], exact["psi2"]),
+            effective=exact["w"] ** 2 / (exact["w2"] << _BITS) if exact["w2"] else 0.0,
+            mean_weight=weight.value if weight else None,
+            mean_weight_error=weight.error if weight else None,
             max_weight=self.max_weight if n else None,
             clipped=_clipped(n, s, least, most) if n else None,
             interval=_interval(n, s, least, most, alpha) if n else None,
-            support_lost=_support_lost(n, mean_weight, weight_error),
+            support_lost=n >= _SUPPORT_N and weight is not None and _far_from_one(weight),
         )
 
-    def _floats(self) -> dict[str, float]:
-        # Of an integer the quotient is rounded once, however large it is.
-        return {name: total / (1 << _BITS) for name, total in zip(self._NAMES, self._sums, strict=True)}
 
-
-def _error(n: int, total: float, squares: float) -> float | None:
-    """The standard error of a mean, from the sample variance."""
-    return sqrt(max(0.0, squares - total * total / n) / (n - 1) / n) if n > 1 else None
-
-
-def _snips(s: dict[str, float]) -> Estimate | None:
-    if not s["w"]:
+def _mean(n: int, total: int, squares: int) -> Estimate | None:
+    """A mean, with the standard error from the sample variance."""
+    if not n:
         return None
-    value = s["wr"] / s["w"]
-    squared = s["w2r2"] - 2 * value * s["w2r"] + value * value * s["w2"]
-    return Estimate(value, sqrt(max(0.0, squared)) / s["w"])
+    spread = max(0, n * (squares << _BITS) - total * total)  # n (n - 1) times the variance, in steps of 2^-240
+    return Estimate(total / (n << _BITS), sqrt(spread / (n * n * (n - 1) << 2 * _BITS)) if n > 1 else None)
+
+
+def _snips(s: dict[str, int]) -> Estimate | None:
+    """`S = sum w r / sum w`, with its error by the delta method, `sqrt(sum w^2 (r - S)^2) / sum w`."""
+    w, wr = s["w"], s["wr"]
+    if not w:
+        return None
+    squared = s["w2r2"] * w * w - 2 * wr * w * s["w2r"] + wr * wr * s["w2"]
+    return Estimate(wr / w, sqrt(max(0, squared << _BITS) / w**4))
 
 
 def _clipped(n: int, s: dict[str, float], least: float, most: float) -> Bounds:
@@ -218,7 +227,6 @@ def _squared(s: dict[str, float], centre: float) -> float:
     return max(0.0, s["w2r2"] - 2 * centre * s["w2r"] + centre * centre * s["w2"])
 
 
-def _support_lost(n: int, mean: float | None, error: float | None) -> bool:
-    if mean is None or error is None or n < _SUPPORT_N:
-        return False
-    return abs(mean - 1.0) > _SUPPORT_ERRORS * error + 1e-9
+def _far_from_one(weight: Estimate) -> bool:
+    # Probabilities that are worked out again may be off by a rounding error, which has no spread to be held against.
+    return abs(weight.value - 1.0) > _SUPPORT_ERRORS * (weight.error or 0.0) + 1e-9

@@ -34,17 +34,23 @@ def windows(panes: Mapping[int, Pane], slide_ms: int, per_window: int = 1) -> It
     Yields
     ------
     Window
-        In the order of their ends, from the first that is whole to that of the last pane; some may be empty between.
+        In the order of their ends, from the first that is whole to that of the last pane; those without turns are left
+        out, as a log may be silent for long.
 
     Examples
     --------
     >>> panes = {7: Pane.of([1.0], [1.0]), 8: Pane.of([1.0], [0.0]), 10: Pane.of([1.0], [1.0])}
     >>> [(w.start_ms, w.end_ms, w.pane.n) for w in windows(panes, 1000, 2)]
     [(7000, 9000, 2), (8000, 10000, 1), (9000, 11000, 1)]
+    >>> panes[10**9] = Pane.of([1.0], [1.0])
+    >>> [w.start_ms for w in windows(panes, 1000)]
+    [7000, 8000, 10000, 1000000000000]
     """
     if not panes:
         return
     first, last = min(panes), max(panes)
-    for end in range(min(first + per_window - 1, last), last + 1):
+    earliest = min(first + per_window - 1, last)
+    ends = {end for i in panes for end in range(max(i, earliest), min(i + per_window - 1, last) + 1)}
+    for end in sorted(ends):
         inside = {i: panes[i] for i in range(end - per_window + 1, end + 1) if i in panes}
         yield Window((end - per_window + 1) * slide_ms, (end + 1) * slide_ms, merged(inside))

@@ -129,3 +129,25 @@ def test_the_reward_model_knows_earlier_turns_alone() -> None:
     means.learn(("a", "deep"), -5.0)
     assert before == 1.0
     assert -5.0 < means.expect(("a", "deep")) < -2.0 < means.expect(("a", "micro")) < 1.0
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.5, 1e200])
+def test_weights_of_no_use_make_a_turn_unfit(weight: float) -> None:
+    """What is no weight, or cannot be squared, is counted and changes nothing else."""
+    pane = Pane.of([1.0], [1.0])
+    pane.add(weight, 1.0, 1.0)
+    assert (pane.n, pane.unfit) == (1, 1)
+    assert pane.estimates(**RANGE).max_weight == 1.0
+
+
+def test_nothing_is_lost_to_cancellation() -> None:
+    """Tiny weights keep nine digits, and what does not vary has no error."""
+    rng = np.random.default_rng(6)
+    w, r = rng.uniform(0.5, 1.0, 500) * 1e-9, 100.0 + rng.uniform(0.0, 1.0, 500)
+    e = Pane.of(w.tolist(), r.tolist()).estimates(least=0.0, most=200.0)
+    assert e.effective == pytest.approx(w.sum() ** 2 / (w * w).sum(), rel=1e-9)
+    assert e.snips is not None
+    centred = float(np.sum(w * (r - 100.0)) / np.sum(w))
+    assert e.snips.error == pytest.approx(np.sqrt(np.sum(w**2 * (r - 100.0 - centred) ** 2)) / w.sum(), rel=1e-9)
+    same = Pane.of([1.0] * 50, [1.1] * 50).estimates(**RANGE)
+    assert same.ips is not None and same.ips.error == pytest.approx(0.0, abs=1e-8)
