@@ -4,8 +4,9 @@ A turn that was served with probability `p`, and that the policy in question ser
 `w = pi / p` times. A pane keeps the sums of `w`, `w r` and their squares over a slice of event time, and panes merge by
 `+`; an estimator is a formula over these sums. Clipped weights give bounds and never an estimate.
 
-Each term is rounded once, to a step of `2^-120`, and integers are summed: parts that are merged in any order have the
-bits of the whole. Variances are made of these integers, too, so that nothing is lost to cancellation.
+Weights, rewards and doubly robust terms are rounded once, to a step of `2^-100`; their products and sums are integers
+without any error. So parts that are merged in any order have the bits of the whole, and nothing is lost where variances
+cancel: what does not vary has an error of 0.
 
 Where what was served could not have been everything that the policy does, its support is lost: the weights fall short
 of their mean of 1, and the estimates are about something else. The bounds and the interval still hold then, as what was
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, ldexp, sqrt
+from typing import ClassVar
 
 from alice_rl.online.confidence import Sample, confidence_sequence
 
@@ -32,8 +34,8 @@ __all__ = ["CLIP", "Bounds", "Estimate", "Estimates", "Pane"]
 CLIP = 10.0
 """Weights are cut here for the clipped bounds."""
 
-_BITS = 120  # squares of weights down to 1e-12 keep all the digits that estimates need
-_TERM_MAX = 2.0**800  # near the end of what a double holds, squares of sums would pass it
+_BITS = 100  # weights down to 1e-14 keep all the digits that a double has
+_TERM_MAX = 2.0**200  # of products of four, sums of very many are still doubles
 _SUPPORT_N = 100
 _SUPPORT_ERRORS = 5.0
 
@@ -110,13 +112,14 @@ class Pane:
 
     __slots__ = ("_sums", "max_weight", "n", "unfit")
 
-    _NAMES = ("w", "w2", "wr", "w2r", "w2r2", "psi", "psi2", "cut", "cut_r")
+    # Of how many factors each sum's terms are: so many times has it the step.
+    _FACTORS: ClassVar = {"w": 1, "w2": 2, "wr": 2, "w2r": 3, "w2r2": 4, "psi": 1, "psi2": 2, "cut": 1, "cut_r": 2}
 
     def __init__(self) -> None:
         self.n = 0
         self.unfit = 0
         self.max_weight = 0.0
-        self._sums = [0] * len(self._NAMES)
+        self._sums = [0] * len(self._FACTORS)
 
     @classmethod
     def of(cls, w: Sequence[float], r: Sequence[float], psi: Sequence[float] | None = None, unfit: int = 0) -> Pane:
@@ -133,18 +136,19 @@ class Pane:
         Parameters
         ----------
         w : float
-            Importance weight, at least 0. One that is no number, or too large to be squared, makes the turn unfit.
+            Importance weight, at least 0. What is no number, or is beyond all measure, makes the turn unfit.
         r : float
             Reward.
         psi : float
             Doubly robust term `v + w (r - q)`.
         """
-        cut, w2, wr = min(w, CLIP), w * w, w * r
-        terms = (w, w2, wr, w * wr, wr * wr, psi, psi * psi, cut, cut * r)
-        if not (w >= 0.0 and all(abs(term) <= _TERM_MAX for term in terms)):
+        if not (0.0 <= w <= _TERM_MAX and abs(r) <= _TERM_MAX and abs(psi) <= _TERM_MAX):
             self.unfit += 1
             return
-        self._sums = [total + int(ldexp(term, _BITS)) for total, term in zip(self._sums, terms, strict=True)]
+        W, R, P = _steps(w), _steps(r), _steps(psi)
+        WR, cut = W * R, min(W, _CLIP_STEPS)
+        terms = (W, W * W, WR, W * WR, WR * WR, P, P * P, cut, cut * R)
+        self._sums = [total + term for total, term in zip(self._sums, terms, strict=True)]
         self.max_weight = max(self.max_weight, w)
         self.n += 1
 
@@ -172,17 +176,17 @@ class Pane:
         alpha : float
             Error of each end of the interval.
         """
-        n, exact = self.n, dict(zip(self._NAMES, self._sums, strict=True))
+        n, exact = self.n, dict(zip(self._FACTORS, self._sums, strict=True))
         # Of an integer the quotient is rounded once, however large it is.
-        s = {name: total / (1 << _BITS) for name, total in exact.items()}
-        weight = _mean(n, exact["w"], exact["w2"])
+        s = {name: total / (1 << _BITS * self._FACTORS[name]) for name, total in exact.items()}
+        weight = _mean(n, exact["w"], exact["w2"], _BITS)
         return Estimates(
             n=n,
             unfit=self.unfit,
-            ips=_mean(n, exact["wr"], exact["w2r2"]),
+            ips=_mean(n, exact["wr"], exact["w2r2"], 2 * _BITS),
             snips=_snips(exact),
-            dr=_mean(n, exact["psi"], exact["psi2"]),
-            effective=exact["w"] ** 2 / (exact["w2"] << _BITS) if exact["w2"] else 0.0,
+            dr=_mean(n, exact["psi"], exact["psi2"], _BITS),
+            effective=exact["w"] ** 2 / exact["w2"] if exact["w2"] else 0.0,
             mean_weight=weight.value if weight else None,
             mean_weight_error=weight.error if weight else None,
             max_weight=self.max_weight if n else None,
@@ -192,12 +196,19 @@ class Pane:
         )
 
 
-def _mean(n: int, total: int, squares: int) -> Estimate | None:
-    """A mean, with the standard error from the sample variance."""
+def _steps(x: float) -> int:
+    return int(ldexp(x, _BITS))
+
+
+_CLIP_STEPS = _steps(CLIP)
+
+
+def _mean(n: int, total: int, squares: int, bits: int) -> Estimate | None:
+    """A mean of terms in steps of `2^-bits`, with the standard error from the sample variance."""
     if not n:
         return None
-    spread = max(0, n * (squares << _BITS) - total * total)  # n (n - 1) times the variance, in steps of 2^-240
-    return Estimate(total / (n << _BITS), sqrt(spread / (n * n * (n - 1) << 2 * _BITS)) if n > 1 else None)
+    spread = n * squares - total * total  # n (n - 1) times the variance
+    return Estimate(total / (n << bits), sqrt(spread / (n * n * (n - 1) << 2 * bits)) if n > 1 else None)
 
 
 def _snips(s: dict[str, int]) -> Estimate | None:
@@ -206,7 +217,7 @@ def _snips(s: dict[str, int]) -> Estimate | None:
     if not w:
         return None
     squared = s["w2r2"] * w * w - 2 * wr * w * s["w2r"] + wr * wr * s["w2"]
-    return Estimate(wr / w, sqrt(max(0, squared << _BITS) / w**4))
+    return Estimate(wr / (w << _BITS), sqrt(squared / (w**4 << 2 * _BITS)))
 
 
 def _clipped(n: int, s: dict[str, float], least: float, most: float) -> Bounds:
