@@ -154,5 +154,6 @@ def reward_range(weights: npt.NDArray[np.float64], bounds: RewardBounds) -> tupl
     (-31.2, 3.4)
     """
     largest = {"latency_ms": bounds.latency_ms_max, "cost_usd": bounds.cost_usd_max}
-    extremes = weights * np.array([largest.get(name, 1.0) for name in COMPONENTS])
+    most = np.array([largest.get(name, 1.0) for name in COMPONENTS])
+    extremes = weights * np.rint(most * STEPS) / STEPS  # rounded as `components` rounds
     return float(np.minimum(extremes, 0.0).sum()), float(np.maximum(extremes, 0.0).sum())

@@ -23,6 +23,7 @@ from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, Route
 from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
+from alice_rl.trial_columns import SHARE_MIN, tried
 from worker.canary_settings import CanarySettings
 
 __all__ = [
@@ -172,6 +173,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         for slot, chosen in (("route", self.rules.route_by_intent), ("tool", self.rules.tool_by_intent)):
             _known(f"rules.{slot}_by_intent", chosen.values(), arms[slot], slot)
             _known(f"rules.{slot}", [getattr(self.rules, slot)], arms[slot], slot)
+        if self.rules.holdout_share and not tried(self.rules.holdout_share):
+            raise ConfigError(
+                f"rules.holdout_share = {self.rules.holdout_share} is too little to measure anything by",
+                hint=f"0 for no hold-out, or at least {SHARE_MIN:.4f}",
+            )
 
     @property
     def lineage(self) -> Lineage:

@@ -122,6 +122,7 @@ def solve_policy(taught: Mapping[int, Taught], settings: Settings, version: int)
             "tool": _means(lineage.arms.tool, counts[..., 0].sum(axis=0), counts.sum(axis=(0, 2))),
             "cache": _means(lineage.arms.cache, total.sum(axis=0), n.sum(axis=0)),
         },
+        holdout_share=settings.rules.holdout_share,
     )
     return Snapshot(
         manifest,

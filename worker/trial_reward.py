@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from alice_rl.online.canary import Reward
-from alice_rl.reward import COMPONENTS, STEPS, RewardBounds
+from alice_rl.reward import COMPONENTS, STEPS, RewardBounds, reward_range
 from alice_rl.snapshot.manifest import Manifest
 
 __all__ = ["mean_reward_of", "reward_of", "reward_with"]
@@ -46,14 +46,8 @@ def reward_with(given: Mapping[str, float], bounds: RewardBounds, centre: float)
     (-0.5, 2.0, 1.2)
     """
     weights = np.array([given.get(name, 0.0) for name in COMPONENTS])  # (m,), per natural unit
-    largest = {"latency_ms": bounds.latency_ms_max, "cost_usd": bounds.cost_usd_max}
-    extremes = weights * np.array([largest.get(name, 1.0) for name in COMPONENTS])
-    return Reward(
-        weights=weights / STEPS,
-        centre=centre,
-        least=float(np.minimum(extremes, 0.0).sum()),
-        most=float(np.maximum(extremes, 0.0).sum()),
-    )
+    least, most = reward_range(weights, bounds)
+    return Reward(weights=weights / STEPS, centre=centre, least=least, most=most)
 
 
 def mean_reward_of(manifest: Manifest) -> float:

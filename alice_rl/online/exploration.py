@@ -16,7 +16,7 @@ from struct import Struct
 
 import numpy as np
 
-__all__ = ["capped", "draw", "greedy", "igw", "linear_thompson", "uniforms", "with_floor"]
+__all__ = ["capped", "draw", "greedy", "igw", "linear_thompson", "uniform", "uniforms", "with_floor"]
 
 _FOUR_WORDS = Struct("<4Q")
 _STEP = 2.0**-53  # a double holds 53 bits; more would round some draws up to 1
@@ -177,6 +177,24 @@ def uniforms(decision_id: str, salt: bytes) -> tuple[float, float, float, float]
     digest = blake2b(decision_id.encode(), digest_size=32, key=salt).digest()
     canary, route, tool, cache = _FOUR_WORDS.unpack(digest)
     return (canary >> 11) * _STEP, (route >> 11) * _STEP, (tool >> 11) * _STEP, (cache >> 11) * _STEP
+
+
+def uniform(decision_id: str, salt: bytes, purpose: bytes) -> float:
+    """One uniform more for a decision, independent of `uniforms` and of those for other purposes.
+
+    Parameters
+    ----------
+    decision_id, salt : str, bytes
+        As for `uniforms`, which has the errors, too.
+    purpose : bytes, at most 16
+
+    Examples
+    --------
+    >>> round(uniform("0198c0de-0000-7000-8000-000000000001", b"alice", b"holdout"), 4)
+    0.1789
+    """
+    digest = blake2b(decision_id.encode(), digest_size=8, key=salt, person=purpose).digest()
+    return (int.from_bytes(digest, "little") >> 11) * _STEP
 
 
 def igw(means: Sequence[float], sds: Sequence[float], gamma: float) -> list[float]:

@@ -19,7 +19,7 @@ from alice_rl.events import Decision, SlotChoice
 from alice_rl.lineage import SLOTS
 from alice_rl.simulation.world import ROUTES, TIERS, TOOLS, Outcome
 
-__all__ = ["PLAYERS", "TURNS_MAX", "Ledger", "Play", "Score", "Standing"]
+__all__ = ["PLAYERS", "TURNS_MAX", "HeldOut", "Ledger", "Play", "Score", "Standing"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -67,6 +67,25 @@ class Standing(NamedTuple):
     cache_hit_rate: float
 
 
+class HeldOut(NamedTuple):
+    """What a hold-out shows, on the turns that were drawn for either side.
+
+    Attributes
+    ----------
+    share : float
+        Of these turns, those that the rules took.
+    turns : int
+        Their number.
+    reward, policy_reward : float
+        Mean reward on the turns of the rules, and on those of the policies; NaN without any.
+    """
+
+    share: float
+    turns: int
+    reward: float
+    policy_reward: float
+
+
 class Score(NamedTuple):
     """The score of a window of turns.
 
@@ -83,6 +102,8 @@ class Score(NamedTuple):
         Turns with propensities: those that were not decided by the rules.
     versions : int
         Distinct versions that served.
+    holdout : HeldOut, optional
+        None when there was no hold-out.
     """
 
     turns: int
@@ -95,6 +116,7 @@ class Score(NamedTuple):
     weight_error: float
     weighted: int
     versions: int
+    holdout: HeldOut | None = None
 
 
 # A turn's row: the facts of each player in the order of `Standing`, then what concerns the served one alone.
@@ -103,7 +125,8 @@ _BLOCKS = {player: slice(at * _FACTS, (at + 1) * _FACTS) for at, player in enume
 _ARM_CODES = slice(len(PLAYERS) * _FACTS, len(PLAYERS) * _FACTS + len(SLOTS))
 _WEIGHTS = slice(_ARM_CODES.stop, _ARM_CODES.stop + len(SLOTS))
 _VERSION = _WEIGHTS.stop
-_WIDTH = _VERSION + 1
+_SIDE = _VERSION + 1  # of the hold-out: 1 for the rules, 0 for the policies, NaN for turns that it does not concern
+_WIDTH = _SIDE + 1
 
 
 class Ledger:
@@ -135,6 +158,8 @@ class Ledger:
         self._numbers.extend(_weights(decision))
         version = decision.policy.version
         self._numbers.append(_NAN if version is None else version)
+        drawn = decision.policy.holdout_share is not None
+        self._numbers.append(decision.policy.stage == "fallback" if drawn else _NAN)
         self.turns += 1
         if len(self._numbers) > 2 * self._max * _WIDTH:
             del self._numbers[: self._max * _WIDTH]
@@ -165,6 +190,7 @@ class Ledger:
             weight_error=float(weights.std(ddof=1) / len(weights) ** 0.5) if len(weights) > 1 else _NAN,
             weighted=len(weights),
             versions=len(np.unique(versions[~np.isnan(versions)])),
+            holdout=_held_out(rows[:, _SIDE], rows[:, _BLOCKS["served"]][:, 0]),
         )
 
     def rewards(self, player: str, parts: int, first: int = 0) -> list[float]:
@@ -195,6 +221,15 @@ def _standing(facts: FloatArray) -> Standing:
     latency = Standing._fields.index("latency_p95_ms")
     means[latency] = float(np.quantile(facts[:, latency], 0.95))
     return Standing(*means)
+
+
+def _held_out(side: FloatArray, rewards: FloatArray) -> HeldOut | None:
+    by_rules, by_policy = rewards[side == 1.0], rewards[side == 0.0]
+    drawn = len(by_rules) + len(by_policy)
+    if not drawn:
+        return None
+    means = [float(part.mean()) if len(part) else _NAN for part in (by_rules, by_policy)]
+    return HeldOut(len(by_rules) / drawn, len(by_rules), *means)
 
 
 def _shares(arms: Sequence[str], codes: FloatArray) -> dict[str, float]:

@@ -16,14 +16,14 @@ from time import monotonic, time_ns
 from typing import Any, Self
 
 from alice_rl.events import Context, Decision, PolicyStamp, SlotChoice
-from alice_rl.lineage import SLOTS, Arms
+from alice_rl.lineage import Arms
 from alice_rl.log import get_logger
-from alice_rl.online.exploration import draw, uniforms
-from alice_rl.slots import GuardianSettings, allowed_arms
+from alice_rl.online.exploration import draw, uniform, uniforms
+from alice_rl.slots import GuardianSettings
 from alice_rl.snapshot.contexts import ContextReader
 from alice_rl.snapshot.fallbacks import Fallbacks
 from alice_rl.snapshot.format import Snapshot
-from alice_rl.snapshot.inputs import Offer, believed_names, is_identity, is_session, is_time, offered_names
+from alice_rl.snapshot.inputs import Offer, is_identity, is_session, is_time, offered_names
 from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.reader import HeadReader
 from alice_rl.snapshot.refresher import Refresher, SnapshotReader
@@ -34,6 +34,7 @@ from alice_rl.snapshot.uuid7 import uuid7
 __all__ = ["PolicyClient"]
 
 _FALLBACK = PolicyStamp("fallback")
+_HOLDOUT = b"holdout"
 _log = get_logger(__name__)
 
 
@@ -48,7 +49,7 @@ class PolicyClient:
     policy : str
         Name of the policy; it also salts the draws.
     rules : Rules or RulesSettings, optional
-        What decides while no policy can.
+        What decides while no policy can, and on the turns that the live policy holds out.
     arms : Arms, optional
         The configured arms, for the rules before the first snapshot; without them, what is offered is
         believed.
@@ -84,7 +85,7 @@ class PolicyClient:
         self._contexts = ContextReader()
         self._fallbacks = Fallbacks()
         self._lock = threading.Lock()
-        self._decided = 0
+        self._decided = self._held_out = 0
         self._closed = False
         self._serving: Serving | None = None
         self._ready = threading.Event()
@@ -156,10 +157,17 @@ class PolicyClient:
         with self._lock:
             self._decided += 1
         if serving is None or known is None:
+            self._fallbacks.note("not_loaded" if serving is None else "context_unusable", detail=mended)
             left = known if known is not None else self._contexts.remains(context)
-            return self._fall_back(serving, left, mended, (routes, tools, caches), decision_id, session_id, now_ms)
+            choices = self._by_rules(serving, left, (routes, tools, caches))
+            return Decision(decision_id, now_ms, left, _FALLBACK, session_id, *choices)
         if mended:
             self._fallbacks.note("context_mended", detail=mended)
+        if serving.holdout_share and uniform(decision_id, self._salt, _HOLDOUT) < serving.holdout_share:
+            with self._lock:
+                self._held_out += 1
+            choices = self._by_rules(serving, known, (routes, tools, caches))
+            return Decision(decision_id, now_ms, known, serving.held_out, session_id, *choices)
         u_canary, u_route, u_tool, u_cache = uniforms(decision_id, self._salt)
         side = serving.canary_side if u_canary < serving.canary_share else serving.live_side
         return Decision(
@@ -205,7 +213,9 @@ class PolicyClient:
             "created_at_ms": serving.live.policy.manifest.created_at_ms if serving is not None else None,
             "canary_version": canary.version if canary is not None else None,
             "canary_share": serving.canary_share if serving is not None else 0.0,
+            "holdout_share": serving.holdout_share if serving is not None else 0.0,
             "decisions_total": self._decided,
+            "held_out_total": self._held_out,
             "fallbacks_total": sum(counts.values()),
             "fallbacks": counts,
             "last_fallback": self._fallbacks.last_reason,
@@ -269,32 +279,14 @@ class PolicyClient:
         everything = policy.menus[slot].get(None, context.guardian_state)
         return self._rules.choose(slot, context.intent, everything.arms if everything is not None else ())
 
-    def _fall_back(
-        self,
-        serving: Serving | None,
-        context: Context,
-        mended: str,
-        offers: tuple[Iterable[str] | None, ...],
-        decision_id: str,
-        session_id: str | None,
-        ts_ms: int,
-    ) -> Decision:
-        """The whole turn by the rules."""
-        reason = "not_loaded" if serving is None else "context_unusable"
-        self._fallbacks.note(reason, detail=mended)
-        arms, guardian = self._arms, self._guardian
-        if serving is not None:
-            arms, guardian = serving.live.policy.manifest.arms, serving.live.policy.manifest.guardian
-        choices = [
-            self._rules.choice(
-                slot,
-                context,
-                believed_names(offered_names(offer), None if arms is None else getattr(arms, slot)),
-                allowed_arms(guardian, context.guardian_state, slot),
-            )
-            for slot, offer in zip(SLOTS, offers, strict=True)
-        ]
-        return Decision(decision_id, ts_ms, context, _FALLBACK, session_id, *choices)
+    def _by_rules(
+        self, serving: Serving | None, context: Context, offers: tuple[Iterable[str] | None, ...]
+    ) -> list[SlotChoice]:
+        """The whole turn by the rules, among the arms of the live policy, if there is one."""
+        if serving is None:
+            return self._rules.turn(context, offers, self._arms, self._guardian)
+        manifest = serving.live.policy.manifest
+        return self._rules.turn(context, offers, manifest.arms, manifest.guardian)
 
     def _is(self, check: Callable[[object], bool], value: object, otherwise: str) -> bool:
         """Whether the value passes; noted under the reason `otherwise` if not."""

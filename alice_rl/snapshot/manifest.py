@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from alice_rl.feature_spec import CategoricalName, FeatureSettings
 from alice_rl.lineage import Arms
 from alice_rl.reward import RewardBounds
 from alice_rl.slots import Exploration, GuardianSettings
 
-__all__ = ["FORMAT", "Manifest"]
+__all__ = ["FORMAT", "HOLDOUT_SHARE_MAX", "Manifest"]
 
 FORMAT = 1
 """Version of the format that is written; all up to it are read."""
+
+HOLDOUT_SHARE_MAX = 0.5
+"""The largest share of decisions that may be held out."""
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -45,6 +50,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         Digest of the sums that this was solved from.
     mean_reward : dict of str to dict of str to float
         Per slot and arm, for people; an arm without turns is absent.
+    holdout_share : float
+        Share of decisions that a client's rules take while this is the live policy; 0 for none.
     """
 
     format: int = FORMAT
@@ -68,6 +75,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     moments_digest: str = ""
     mean_reward: dict[str, dict[str, float]] = {}
+    holdout_share: Annotated[float, Meta(ge=0, le=HOLDOUT_SHARE_MAX)] = 0.0
 
     def to_json(self) -> str:
         """The canonical form: equal manifests have equal texts."""

@@ -1,14 +1,20 @@
-"""The rules: what is decided while no policy can. Deterministic, so they explore nothing and log no probability."""
+"""The rules: what is decided while no policy can, and on the turns that are held out.
+
+Deterministic, so they explore nothing and log no probability.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from alice_rl.events import Context, SlotChoice
-from alice_rl.slots import ArmName
+from alice_rl.lineage import SLOTS, Arms
+from alice_rl.slots import ArmName, GuardianSettings, allowed_arms
+from alice_rl.snapshot.inputs import believed_names, offered_names
+from alice_rl.snapshot.manifest import HOLDOUT_SHARE_MAX
 
 __all__ = ["Rules", "RulesSettings"]
 
@@ -16,13 +22,21 @@ Text = Annotated[str, Meta(max_length=64)]
 
 
 class RulesSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[rules]` section: arms by intent, and the arm of every other intent."""
+    """The `[rules]` section: arms by intent, the arm of every other intent, and how often the rules decide for ever."""
 
     route: Annotated[ArmName, Meta(description="route of an intent that is not listed")] = "planner"
     route_by_intent: Annotated[dict[Text, ArmName], Meta(description="route per intent")] = {}
     tool: Annotated[ArmName, Meta(description="tool of an intent that is not listed")] = "none"
     tool_by_intent: Annotated[dict[Text, ArmName], Meta(description="tool per intent")] = {}
     cache: Annotated[ArmName, Meta(description="cache tier that is consulted")] = "L1"
+    holdout_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=HOLDOUT_SHARE_MAX,
+            description="share of decisions that the rules take for ever, so that the lift is measured; 0: none",
+        ),
+    ] = 0.0
 
 
 class Rules:
@@ -61,6 +75,34 @@ class Rules:
         if slot == "cache":
             return self.cache(available)
         return self.route(intent, available) if slot == "route" else self.tool(intent, available)
+
+    def turn(
+        self,
+        context: Context,
+        offers: Sequence[Iterable[str] | None],
+        arms: Arms | None,
+        guardian: GuardianSettings,
+    ) -> list[SlotChoice]:
+        """All three slots of a turn.
+
+        Parameters
+        ----------
+        context : Context
+        offers : sequence of iterable of str or None
+            What each slot is offered, in the order of `SLOTS`.
+        arms : Arms, optional
+            The configured arms; without them, what is offered is believed.
+        guardian : dict of str to Restriction
+        """
+        return [
+            self.choice(
+                slot,
+                context,
+                believed_names(offered_names(offer), None if arms is None else getattr(arms, slot)),
+                allowed_arms(guardian, context.guardian_state, slot),
+            )
+            for slot, offer in zip(SLOTS, offers, strict=True)
+        ]
 
     def choice(
         self, slot: str, context: Context, available: tuple[str, ...], allowed: tuple[str, ...] | None

@@ -45,19 +45,30 @@ class Serving:
     canary_share : float in [0, 1]
         Share of decisions that the canary serves; 0 with a canary is its shadow, which is logged but never
         serves.
+
+    Attributes
+    ----------
+    holdout_share : float in [0, 1]
+        Share of decisions that the rules take whatever serves, as the live policy's manifest says.
+    live_side, canary_side : Side
+    held_out : PolicyStamp
+        The stamp of a decision that was held out.
     """
 
-    __slots__ = ("canary", "canary_share", "canary_side", "live", "live_side")
+    __slots__ = ("canary", "canary_share", "canary_side", "held_out", "holdout_share", "live", "live_side")
 
     def __init__(self, live: Loaded, canary: Loaded | None = None, canary_share: float = 0.0) -> None:
         self.live = live
         self.canary = canary
         self.canary_share = canary_share if canary is not None and 0.0 <= canary_share <= 1.0 else 0.0
+        self.holdout_share = live.policy.manifest.holdout_share
+        share = self.holdout_share or None
+        self.held_out = PolicyStamp("fallback", holdout_share=share)
         if canary is None:
-            self.live_side = Side(live.policy, PolicyStamp("live", live.version, live.digest), None, False)
-            self.canary_side = self.live_side
+            stamp = PolicyStamp("live", live.version, live.digest, holdout_share=share)
+            self.live_side = self.canary_side = Side(live.policy, stamp, None, False)
             return
-        versions = (live.version, live.digest, canary.version, canary.digest, self.canary_share)
+        versions = (live.version, live.digest, canary.version, canary.digest, self.canary_share, share)
         self.live_side = Side(live.policy, PolicyStamp("live", *versions), canary.policy, False)
         self.canary_side = Side(canary.policy, PolicyStamp("canary", *versions), live.policy, True)
 

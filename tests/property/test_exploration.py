@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alice_rl.online.epsilon_greedy import distribution, epsilon
-from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniforms, with_floor
+from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniform, uniforms, with_floor
 from alice_rl.online.thompson import probability_best
 
 scores = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
@@ -95,6 +95,14 @@ def test_uniforms_lie_in_the_unit_interval(decision_id: str, salt: bytes) -> Non
     numbers = uniforms(decision_id, salt)
     assert all(0.0 <= u < 1.0 for u in numbers)
     assert numbers == uniforms(decision_id, salt)
+
+
+@given(st.text(st.characters(codec="utf-8")), st.binary(max_size=64), st.binary(max_size=16))
+def test_a_uniform_for_a_purpose_lies_in_the_unit_interval(decision_id: str, salt: bytes, purpose: bytes) -> None:
+    """Any id, salt and purpose give a number in [0, 1), the same every time, and none of the four."""
+    u = uniform(decision_id, salt, purpose)
+    assert 0.0 <= u < 1.0 and u == uniform(decision_id, salt, purpose)
+    assert u not in uniforms(decision_id, salt)
 
 
 @given(posteriors, st.floats(0.0, 1e4))

@@ -49,6 +49,7 @@ def test_the_arms_and_rules_are_the_simulated_assistants(shipped: Loaded[Setting
         "tool": RULES["tool_default"],
         "tool_by_intent": RULES["tool"],
         "cache": RULES["cache"],
+        "holdout_share": 0.0,
     }
     assert settings.guardian == {"LOCKDOWN": Restriction(route=("micro",))}
 

@@ -39,6 +39,16 @@ def test_unknown_fields_are_ignored() -> None:
     assert decode(changed(turn("d"), "context.colour", "blue")) == decode(msgspec.json.encode(turn("d")))
 
 
+def test_a_hold_out_is_part_of_the_stamp() -> None:
+    """Decisions say at what share turns are held out, those of the rules and those of the policies alike."""
+    for stage in ("fallback", "live"):
+        event = turn("d", policy={"stage": stage, "holdout_share": 0.05})
+        read = decode(msgspec.json.encode(event))
+        assert isinstance(read, Turn) and read.policy.holdout_share == 0.05
+        assert read.to_event()["policy"] == event["policy"]
+    assert "holdout_share" not in decode(msgspec.json.encode(turn("d"))).to_event()["policy"]
+
+
 REJECTED = [
     (b"", "empty"),
     (None, "empty"),
@@ -67,6 +77,9 @@ REJECTED = [
     (changed(turn("d"), "cache.p_live", -0.5), "propensity_out_of_range"),
     (changed(turn("d"), "route.available", []), "out_of_range"),
     (changed(turn("d"), "policy.stage", "shadow"), "wrong_type"),
+    (changed(turn("d"), "policy.holdout_share", 1.5), "out_of_range"),
+    (changed(turn("d"), "policy.holdout_share", -0.1), "out_of_range"),
+    (changed(turn("d"), "policy.holdout_share", "5 %"), "wrong_type"),
     (msgspec.json.encode(turn("d")).replace(b"640.5", b"NaN"), "not_finite"),
     (msgspec.json.encode(turn("d")).replace(b"640.5", b"-Infinity"), "not_finite"),
     (msgspec.json.encode(turn("d")).replace(b"640.5", b"1e999"), "not_finite"),

@@ -105,7 +105,7 @@ def simulate(
 def _tell(report: Report, to: str, seconds: float, *, as_json: bool) -> None:
     """Say what was sent, and the score of all turns that are remembered."""
     from alice_rl.simulation.score import PLAYERS
-    from worker.demo.summary import players_table
+    from worker.demo.summary import holdout_facts, holdout_words, players_table
 
     ledger, events = report.ledger, report.events
     score = ledger.score() if ledger.turns else None
@@ -119,10 +119,13 @@ def _tell(report: Report, to: str, seconds: float, *, as_json: bool) -> None:
                 "dropped": report.dropped,
                 "seconds": round(seconds, 2),
                 **{name: {key: round(value, 4) for key, value in facts.items()} for name, facts in players.items()},
+                **holdout_facts(score.holdout if score is not None else None),
             }
         )
         return
     out = console()
     if score is not None:
         out.print(players_table(score, "served", f"The last {score.turns:,} of {ledger.turns:,} turns"))
+        if score.holdout is not None:
+            out.print(f"  {holdout_words(score.holdout)}")
     out.print(f"  {events:,} events to {to} in {seconds:.1f} s, {report.dropped} dropped.")

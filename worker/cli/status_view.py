@@ -12,6 +12,7 @@ from rich.text import Text
 
 from worker.cli.output import age_words, number_words
 from worker.cli.survey import Counts, HeadSeen, LineageSeen, LiveSeen, OwnerSeen, PartitionSeen, Survey
+from worker.lift import Lift
 
 __all__ = ["columns", "facts", "headed", "time_words", "view"]
 
@@ -25,6 +26,7 @@ def view(survey: Survey) -> RenderableType:
         ("policy", f"{survey.policy}  (Redis {survey.redis})"),
         ("live", _live_words(survey.head)),
         ("canary", _canary_words(survey.head)),
+        ("lift over the rules", _lift_words(survey.lift, survey.live)),
         ("lineage", _lineage_words(survey.lineage)),
         ("watermark", time_words(survey.watermark_ms)),
         (
@@ -84,6 +86,17 @@ def _live_words(head: HeadSeen) -> str:
 
 def _canary_words(head: HeadSeen) -> str:
     return "" if head.canary is None else f"version {head.canary}, {head.canary_share:.1%} of requests"
+
+
+def _lift_words(lift: Lift | None, live: LiveSeen | None) -> str:
+    if lift is not None and lift.held_out:
+        interval = f"{lift.lower:+.2f} to {lift.upper:+.2f}"
+        held_out = f"{100 * lift.share:.3g} % of {lift.turns:,} turns held out"
+        doubt = "; not to be trusted: outcomes of one side are missing" if lift.unequal else ""
+        return f"{lift.estimate:+.2f} reward per turn ({interval}), {held_out}{doubt}"
+    share = 0.0 if live is None else live.holdout_share
+    counts = "they count once the join horizon has passed"
+    return f"not known yet: {100 * share:.3g} % of turns are held out, and {counts}" if share else ""
 
 
 def _lineage_words(lineage: LineageSeen) -> str:

@@ -16,6 +16,8 @@ from alice_rl.snapshot.head import Head
 from worker.checkpoint import read_state
 from worker.cli.inspector import Inspector
 from worker.cli.topic import Ends, read_ends
+from worker.closed_trials import ClosedTrials
+from worker.lift import Lift, lift_of
 from worker.settings import Settings
 
 __all__ = [
@@ -70,6 +72,7 @@ class LiveSeen(Struct, frozen=True, kw_only=True):
     as_of_ms: int = 0
     episodes: int = 0
     arms: dict[str, list[ArmSeen]] = {}
+    holdout_share: float = 0.0
     refused: str = ""
 
 
@@ -150,6 +153,8 @@ class Survey(Struct, frozen=True, kw_only=True):
     head: HeadSeen
     lineage: LineageSeen
     live: LiveSeen | None
+    lift: Lift | None
+    """Against the rules; None while there is no hold-out."""
     watermark_ms: int | None
     lag_records: int | None
     counts: Counts
@@ -168,6 +173,7 @@ class Surveyor:
     def __init__(self, settings: Settings, inspector: Inspector) -> None:
         self._settings = settings
         self._inspector = inspector
+        self._trials = ClosedTrials(inspector)
         self._live: tuple[str, LiveSeen] | None = None
 
     async def look(self) -> Survey:
@@ -196,6 +202,7 @@ class Surveyor:
             head=await self._head(head),
             lineage=lineage,
             live=live,
+            lift=lift_of(await self._trials.look(lineage.name, numbers), settings.reward),
             watermark_ms=max((p.watermark_ms for p in partitions if p.watermark_ms is not None), default=None),
             lag_records=None if ends.reason else sum(p.lag or 0 for p in partitions),
             counts=Counts.total(p.counts for p in partitions if p.counts is not None),
@@ -267,6 +274,7 @@ def _live_seen(version: int, blob: bytes | None, key: str) -> LiveSeen:
         as_of_ms=manifest.created_at_ms,
         episodes=manifest.counts.get("episodes", 0),
         arms={slot: arms_seen(snapshot, slot) for slot in SLOTS},
+        holdout_share=manifest.holdout_share,
     )
 
 

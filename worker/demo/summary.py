@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 from rich import box
@@ -10,11 +11,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alice_rl.simulation.score import Ledger, Score, Standing
+from alice_rl.simulation.score import HeldOut, Ledger, Score, Standing
 from worker.demo.plan import Plan
 from worker.demo.session import Learned
 
-__all__ = ["RECENT_SHARE", "players_table", "recent_score", "summary", "summary_table"]
+__all__ = [
+    "RECENT_SHARE",
+    "holdout_facts",
+    "holdout_words",
+    "players_table",
+    "recent_score",
+    "summary",
+    "summary_table",
+]
 
 RECENT_SHARE = 0.2
 """The last part of the turns, on which what was learned is measured."""
@@ -26,7 +35,7 @@ def recent_score(ledger: Ledger) -> Score:
 
 
 def summary(ledger: Ledger, learned: Learned, plan: Plan) -> dict[str, Any]:
-    """The summary as JSON values. After a drift it has one key more, `drift`."""
+    """The summary as JSON values; `holdout` and `drift` only when there was one."""
     recent, everything = recent_score(ledger), ledger.score()
     served, rules = recent.served, recent.rules
     told = {
@@ -47,8 +56,23 @@ def summary(ledger: Ledger, learned: Learned, plan: Plan) -> dict[str, Any]:
         "cache_hit_rate": _both(served.cache_hit_rate, rules.cache_hit_rate),
         "mean_weight": round(everything.mean_weight, 4),
         "versions_seen_by_client": everything.versions,
+        **holdout_facts(everything.holdout),
     }
     return told | ({"drift": _drift(ledger, plan.drift_at)} if plan.drift_at is not None else {})
+
+
+def holdout_facts(holdout: HeldOut | None) -> dict[str, dict[str, float | None]]:
+    """The hold-out as JSON values under `holdout`; nothing without one."""
+    if holdout is None:
+        return {}
+    return {"holdout": {name: None if isnan(v) else round(v, 4) for name, v in holdout._asdict().items()}}
+
+
+def holdout_words(holdout: HeldOut) -> str:
+    """The hold-out in a line."""
+    words = f"Held out: {holdout.turns:,} turns ({holdout.share:.1%}) by the rules"
+    words += f", reward {holdout.reward:.3f}" if holdout.turns else ""
+    return words + ("." if isnan(holdout.policy_reward) else f"; the policies' {holdout.policy_reward:.3f}.")
 
 
 def _both(learned: float, rules: float, digits: int = 4) -> dict[str, float]:
@@ -101,6 +125,8 @@ def summary_table(ledger: Ledger, learned: Learned, plan: Plan) -> RenderableTyp
         'canary.mode is "direct" here, without a gate.',
         f"Mean importance weight of chance against the logged probabilities: {weight} (honest ones have 1).",
     ]
+    if everything.holdout is not None:
+        lines.append(holdout_words(everything.holdout))
     if plan.drift_at is not None:
         drift = _drift(ledger, plan.drift_at)
         parts = [

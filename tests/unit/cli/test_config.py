@@ -62,6 +62,17 @@ class TestCheck:
         done = run("config", "check")
         assert "kafka.topc" in done.stderr and "redis.retries_max = -1 (config.toml:4)" in done.stderr
 
+    @pytest.mark.parametrize(
+        ("share", "why"),
+        [("0.001", "too little to measure"), ("0.6", "0 to 0.5"), ("-0.1", "0 to 0.5")],
+    )
+    def test_a_hold_out_that_measures_nothing_is_refused(self, nowhere: Path, share: str, why: str) -> None:
+        """More than half is no hold-out, and what is rarer than any trial's side would never be counted."""
+        done = run("config", "check", "--set", f"rules.holdout_share={share}")
+        assert done.code == 2
+        assert "rules.holdout_share" in done.stderr and why in done.stderr
+        assert run("config", "check", "--set", "rules.holdout_share=0.05").code == 0
+
 
 class TestShow:
     def test_it_loads_to_the_same_settings(self, nowhere: Path) -> None:

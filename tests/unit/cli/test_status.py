@@ -21,6 +21,7 @@ from worker.cli.survey import (
     Survey,
     arms_seen,
 )
+from worker.lift import Lift
 
 EMPTY = Survey(
     now_ms=1_767_225_600_000,
@@ -35,6 +36,7 @@ EMPTY = Survey(
     ),
     lineage=LineageSeen(name="main", active=None, configured="main", fingerprint=None, matches=None),
     live=None,
+    lift=None,
     watermark_ms=None,
     lag_records=0,
     counts=Counts.of({}),
@@ -121,6 +123,26 @@ class TestView:
             "1.250",
         ):
             assert words in text
+
+    def test_the_lift_is_a_line(self) -> None:
+        """Estimate, interval and what is held out; nothing without a hold-out, and why while it is not known."""
+        lift = Lift(
+            estimate=1.9,
+            lower=1.7,
+            upper=2.1,
+            policy_reward=2.4,
+            rules_reward=0.5,
+            turns=20_000,
+            held_out=1000,
+            share=0.05,
+        )
+        survey = msgspec.structs.replace(EMPTY, lift=lift)
+        assert "+1.90 reward per turn (+1.70 to +2.10), 5 % of 20,000 turns held out" in shown(survey)
+        assert "lift" not in shown(EMPTY) and "not to be trusted" not in shown(survey)
+        doubtful = msgspec.structs.replace(EMPTY, lift=msgspec.structs.replace(lift, unequal=True))
+        assert "not to be trusted: outcomes of one side are missing" in shown(doubtful)
+        waiting = msgspec.structs.replace(EMPTY, live=LiveSeen(version=3, holdout_share=0.125))
+        assert "not known yet: 12.5 % of turns are held out" in shown(waiting)
 
     def test_a_refused_snapshot_gives_its_reason(self) -> None:
         """A live version that cannot be read here says why."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniforms, with_floor
+from alice_rl.online.exploration import capped, draw, greedy, igw, linear_thompson, uniform, uniforms, with_floor
 
 IDS = [f"0198c0de-0000-7000-8000-{i:012x}" for i in range(20_000)]
 
@@ -127,10 +127,22 @@ def test_uniforms_of_neighbouring_ids_and_salts_are_independent(drawn: npt.NDArr
         assert abs(np.corrcoef(drawn[:, column], other[:, column])[0, 1]) < limit
 
 
+def test_a_uniform_for_a_purpose_is_independent_of_all_others(drawn: npt.NDArray[np.float64]) -> None:
+    """It fills its bins and, beside each of the four and another purpose's, a 12 by 12 board evenly."""
+    held, other = (np.array([uniform(name, b"alice", purpose) for name in IDS]) for purpose in (b"holdout", b"other"))
+    assert ((held >= 0.0) & (held < 1.0)).all() and (held * 2.0**53 % 1.0 == 0.0).all()
+    assert abs(chi_square(np.histogram(held, 100, (0.0, 1.0))[0].astype(np.float64))) < 4.0
+    for column in (*drawn.T, other):
+        assert abs(chi_square(np.histogram2d(held, column, 12, ((0.0, 1.0), (0.0, 1.0)))[0])) < 4.0
+        assert abs(np.corrcoef(held, column)[0, 1]) < 5.0 / np.sqrt(len(IDS))
+
+
 def test_a_salt_that_is_too_long_is_refused() -> None:
     """A key of more than 64 bytes is not silently cut."""
     with pytest.raises(ValueError, match="64"):
         uniforms("id", b"x" * 65)
+    with pytest.raises(ValueError, match="64"):
+        uniform("id", b"x" * 65, b"holdout")
 
 
 def test_igw_weights_by_the_gap_in_posterior_sds() -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from alice_rl.events import Decision, Event, Outcome, Turn, decode, encode
+from alice_rl.lineage import Arms
 from alice_rl.simulation.assistant import WORLD_RULES, Assistant, decide_uniformly, seeded_ids
 from alice_rl.simulation.contexts import START_MS
-from alice_rl.simulation.world import RULES, World
+from alice_rl.simulation.world import ROUTES, RULES, TIERS, TOOLS, World
 from alice_rl.snapshot.client import PolicyClient
+from tests.snapshots import make_snapshot
 
 
 def played(seed: int, turns: int, decide=decide_uniformly, **options) -> tuple[Assistant, list[Event]]:
@@ -111,6 +113,20 @@ def test_the_rules_as_served_are_the_rules_beside() -> None:
     assert decision.policy.stage == "fallback"
     assert decision.route is not None and decision.route.p is None
     assert decision.route.arm == RULES["route"][decision.context.intent]
+
+
+def test_held_out_turns_are_the_rules() -> None:
+    """With a hold-out, the turns held out are played as the rules play them, and scored apart."""
+    arms = Arms(ROUTES, TOOLS, TIERS)
+    client = PolicyClient.from_snapshot(make_snapshot(arms=arms, holdout_share=0.2), rules=WORLD_RULES)
+    assistant, sent = played(7, 1000, client.decide)
+    held = [event for event in sent if isinstance(event, Decision) and event.policy.stage == "fallback"]
+    for decision in held:
+        assert decision.policy.holdout_share == 0.2
+        assert decision.route is not None and decision.route.arm == RULES["route"][decision.context.intent]
+    holdout = assistant.ledger.score().holdout
+    assert holdout is not None and holdout.turns == len(held) == client.stats()["held_out_total"]
+    assert holdout.share == len(held) / 1000 == pytest.approx(0.2, abs=0.06)
 
 
 def test_the_uniform_policy_draws_evenly() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from alice_rl.events import Context, Decision, PolicyStamp, SlotChoice
-from alice_rl.simulation.score import Ledger, Play
+from alice_rl.simulation.score import HeldOut, Ledger, Play
 from alice_rl.simulation.world import ROUTES, TIERS, Outcome
 
 BEST = ("micro", "none", "L2")
@@ -77,6 +78,25 @@ def test_weights_leave_out_decisions_without_propensities() -> None:
     assert score.weighted == 2
     assert score.mean_weight == pytest.approx(np.mean(per_turn))
     assert score.weight_error == pytest.approx(np.std(per_turn, ddof=1) / 2**0.5)
+
+
+def test_a_hold_out_is_scored_by_its_sides() -> None:
+    """Turns of the rules beside those of the policies; what was drawn for neither is left out."""
+    ledger = Ledger()
+    for stamp, reward in (
+        (PolicyStamp("fallback", holdout_share=0.25), 1.0),
+        (PolicyStamp("live", holdout_share=0.25), 2.0),
+        (PolicyStamp("canary", holdout_share=0.25), 3.0),
+        (PolicyStamp("live", holdout_share=0.25), 4.0),
+        (PolicyStamp("fallback"), 50.0),
+        (PolicyStamp("live"), 50.0),
+    ):
+        decision = msgspec.structs.replace(decided(0.5), policy=stamp)
+        ledger.add(decision, play(BEST, reward), *[play(BEST, 0.0)] * 3)
+    assert ledger.score().holdout == HeldOut(share=0.25, turns=1, reward=1.0, policy_reward=3.0)
+    assert ledger.score(4).holdout is None
+    only_policies = ledger.score(1, 4).holdout
+    assert only_policies is not None and only_policies.share == 0.0 and np.isnan(only_policies.reward)
 
 
 def test_versions_are_counted_once() -> None:

@@ -52,6 +52,13 @@ def test_golden_v1_decodes_for_ever() -> None:
     assert unpack(data, b"golden") == unpack(data) == small_snapshot()
 
 
+def test_a_snapshot_of_before_holds_nothing_out() -> None:
+    """A manifest that does not speak of a hold-out has none."""
+    data = (GOLDEN / "snapshot-v1.safetensors").read_bytes()
+    assert b"holdout_share" not in data
+    assert unpack(data).manifest.holdout_share == 0.0
+
+
 def test_each_format_has_a_golden_file() -> None:
     """Raising the format version comes with a golden file of the new one."""
     names = {path.name for path in GOLDEN.glob("snapshot-v*.safetensors")}
@@ -191,9 +198,11 @@ def test_a_manifest_of_the_wrong_types_is_corrupt(monkeypatch: pytest.MonkeyPatc
     assert code_of(lambda: unpack(data)) == "corrupt"
 
 
-@pytest.mark.parametrize("wrong", [{"weights": {"success": float("nan")}}, {"policy": "\ud800"}, {"version": "7"}])
-def test_a_manifest_that_json_cannot_hold_is_not_written(wrong: dict[str, Any]) -> None:
-    """NaN, lone surrogates and wrong types would make another manifest of it."""
+@pytest.mark.parametrize(
+    "wrong", [{"weights": {"success": float("nan")}}, {"policy": "\ud800"}, {"version": "7"}, {"holdout_share": 0.6}]
+)
+def test_a_manifest_that_would_not_be_read_is_not_written(wrong: dict[str, Any]) -> None:
+    """NaN, lone surrogates, wrong types and values out of range would make another manifest of it."""
     assert code_of(lambda: pack(small_snapshot(**wrong))) == "corrupt"
 
 
