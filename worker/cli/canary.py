@@ -20,12 +20,6 @@ __all__ = ["app"]
 app = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
-def _picture(path: Path | None) -> Path | None:
-    if path is not None and path.suffix not in (".png", ".svg"):
-        raise typer.BadParameter(f"{path.name} is no picture: end it with .png or .svg")
-    return path
-
-
 @app.callback()
 @command
 def canary(invocation: Invocation) -> None:
@@ -79,7 +73,6 @@ def explain(
             "--plot",
             metavar="FILE",
             help="Draw effect, evidence and share over time: .png or .svg.",
-            callback=_picture,
             dir_okay=False,
         ),
     ] = None,
@@ -118,7 +111,10 @@ def explain(
       alice-rl canary explain 42 --replay --json
     """
     from worker.cli.canary_reading import read_story
+    from worker.cli.picture import check_drawable
 
+    if plot is not None:
+        check_drawable(plot)
     settings = invocation.settings()
     record, story = asyncio.run(read_story(settings, version))
     if plot is not None:
@@ -142,6 +138,6 @@ def explain(
         if replay:
             console().print(replay_view(replayed, missing))
         if plot is not None:
-            console().print(f"\nDrawn: {plot}")
+            print(f"\nDrawn into {plot}.")
     if equal is False:
         raise typer.Exit(1)

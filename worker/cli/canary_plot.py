@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,11 @@ import numpy as np
 
 from alice_rl.errors import AliceError
 from alice_rl.online.canary import GateRules, Verdict
+from worker.cli import picture
 from worker.cli.canary_record import CanaryRecord, Step, verdict_of
 from worker.cli.canary_words import share_words
 from worker.cli.output import number_words
+from worker.cli.picture import BLUE, GREY, INK, RED, moment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["figure", "save"]
 
-_POLICIES, _ARMS, _RATIO, _INK = "#0072b2", "#d55e00", "#999999", "#333333"  # told apart by the colour-blind, too
-_ENDS = {"promoted": "#009e73", "rolled_back": "#c0392b", "invalid": "#8e44ad", "withdrawn": "#555555"}
+_POLICIES, _ARMS, _RATIO, _INK = BLUE, "#d55e00", GREY, INK
+_ENDS = {"promoted": "#009e73", "rolled_back": RED, "invalid": "#8e44ad", "withdrawn": "#555555"}
 _MARKED_MAX = 30  # so few looks are shown one by one
 _LOG_SHOWN_LEAST = -4.0  # of an e-value's decimal logarithm: below that it says no more
 
@@ -34,7 +35,7 @@ def save(path: Path, record: CanaryRecord, rules: GateRules, title: str) -> None
     Raises
     ------
     AliceError
-        There is nothing to draw, nothing to draw with, or the file cannot be written.
+        There is nothing to draw, or the file cannot be written.
     """
     if not record.points:
         raise AliceError(
@@ -42,42 +43,27 @@ def save(path: Path, record: CanaryRecord, rules: GateRules, title: str) -> None
             code="no_points",
             hint="the newest 2,000 looks of all canaries are kept; a look counts once outcomes are due",
         )
-    try:
-        figure(record, rules, title).savefig(path)
-    except ImportError as error:
-        raise AliceError(
-            "a picture takes matplotlib", code="plot_missing", hint="pip install 'alice-rl[plot]'"
-        ) from error
-    except OSError as error:
-        raise AliceError(
-            f"cannot write {path}: {error.strerror}",
-            code="file_unwritable",
-            hint="does its folder exist, and may you write there?",
-        ) from error
+    picture.save(figure(record, rules, title), path)
 
 
 def figure(record: CanaryRecord, rules: GateRules, title: str) -> Figure:
     """The picture of a canary that was looked at once at least."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
-    picture = Figure(figsize=(11, 7.5), dpi=120, layout="constrained")
-    effect, proof, share = picture.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1.2))
-    times = [_moment(point.ts_ms) for point in record.points]
+    drawn = Figure(figsize=(11, 7.5), dpi=120, layout="constrained")
+    effect, proof, share = drawn.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1.2))
+    times = [moment(point.ts_ms) for point in record.points]
     verdicts = [verdict_of(point.verdict) for point in record.points]
-    picture.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
+    drawn.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
     _draw_effect(effect, times, verdicts, rules)
     _draw_evidence(proof, times, verdicts, rules)
     _draw_share(share, record, times)
     for axes in (effect, proof, share):
         _mark_steps(axes, record, named=axes is effect)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#eeeeee")
-        axes.set_axisbelow(True)
-    share.xaxis.set_major_locator(locator := AutoDateLocator(tz=UTC))  # type: ignore[no-untyped-call]
-    share.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+        picture.dress(axes)
+    picture.time_axis(share)
     _count_requests(effect, times, verdicts)
-    return picture
+    return drawn
 
 
 def _draw_effect(axes: Axes, times: list[float], verdicts: list[Verdict], rules: GateRules) -> None:
@@ -145,7 +131,7 @@ def _draw_evidence(axes: Axes, times: list[float], verdicts: list[Verdict], rule
 
 
 def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
-    given = [(_moment(step.ts_ms), 100 * step.share) for step in record.steps if step.by_gate]
+    given = [(moment(step.ts_ms), 100 * step.share) for step in record.steps if step.by_gate]
     given = given or list(zip(times, [100 * point.share for point in record.points], strict=True))
     if record.end is None:
         given.append((times[-1], given[-1][1]))
@@ -153,15 +139,14 @@ def _draw_share(axes: Axes, record: CanaryRecord, times: list[float]) -> None:
     axes.fill_between([at for at, _ in given], 0, shares, step="post", color="#cccccc", linewidth=0)
     axes.set_ylim(0, max(60.0, *shares))
     axes.set_ylabel("share, %")
-    axes.set_xlabel("the log's clock, UTC")
 
 
 def _mark_steps(axes: Axes, record: CanaryRecord, *, named: bool) -> None:
     """A line at every step; the steps' names stand at the top of the first picture."""
     # What a person did stands in the audit by Redis's clock, which a log may be far from.
     last_ms = max(point.ts_ms for point in record.points)
-    times = [_moment(step.ts_ms if step.by_gate else min(step.ts_ms, last_ms)) for step in record.steps]
-    ends = (*times, *(_moment(point.ts_ms) for point in record.points))
+    times = [moment(step.ts_ms if step.by_gate else min(step.ts_ms, last_ms)) for step in record.steps]
+    ends = (*times, *(moment(point.ts_ms) for point in record.points))
     crowded = (max(ends) - min(ends)) / 20
     for at, step in enumerate(record.steps):
         colour = _ENDS.get(step.what, "#777777")
@@ -196,9 +181,3 @@ def _count_requests(axes: Axes, times: list[float], verdicts: list[Verdict]) -> 
     top.set_xlabel("requests whose outcomes were awaited to the end", size=8)
     top.spines["top"].set_visible(False)
     top.tick_params(length=2)
-
-
-def _moment(ms: int) -> float:
-    from matplotlib.dates import date2num
-
-    return float(date2num(datetime.fromtimestamp(ms / 1000, UTC)))  # type: ignore[no-untyped-call]

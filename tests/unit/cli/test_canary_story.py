@@ -143,12 +143,6 @@ class TestPlot:
             save(tmp_path / "canary.png", RECORDS["withdrawn"], GateRules(), "")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_file_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
-        """A folder that is not there is an error with the file's name in it."""
-        with pytest.raises(AliceError, match="nowhere") as told_:
-            save(tmp_path / "nowhere" / "canary.png", RECORDS["promoted"], GateRules(), "")
-        assert told_.value.code == "file_unwritable"
-
 
 class TestUsage:
     @pytest.mark.parametrize("words", [["--plot", "canary.txt"], ["--plot", "canary"], ["newest"], ["0"]])
