@@ -284,7 +284,7 @@ def test_a_winner_waits_for_a_person_where_that_is_wished() -> None:
 
 
 def test_a_look_leaves_its_numbers_in_the_state() -> None:
-    """Verdict and window stay while nothing new is told, and so do the offsets at which the verdict was told."""
+    """Verdict, window and centre stay while nothing new is told, and so do the offsets of the verdict."""
     look = seen(with_canary(), verdict=HOLD, estimates={"canary": GOOD}, centre=0.7)
     first = next_step(state(), look, SETTINGS).state
     assert first is not None
