@@ -217,6 +217,13 @@ _SNAPSHOTS = (
         "Another publisher was first, or the lineage is not active: normal in a rollout, else look for "
         "a second deployment.",
     ),
+    _watch(
+        "snapshot.held_back",
+        "warning",
+        "version live reason",
+        "New policies are stored and do not serve while the estimate of the latest is bad; the reason says which gate "
+        "of [canary] bars it. They go live again by themselves once it passes.",
+    ),
     _quiet("snapshot.adopted", "info", "version digest previous canary_version canary_share seq seconds"),
     _alert(
         "snapshot.refused",
@@ -253,6 +260,63 @@ _SNAPSHOTS = (
     _quiet("client.closed", "info", "policy decisions_total fallbacks_total"),
 )
 
+_CANARIES = (
+    _quiet("canary.opened", "info", "version live reason"),
+    _quiet("canary.stepped", "info", "version share reason verdict"),
+    _quiet("canary.judged", "debug", "version share verdict"),
+    _quiet("canary.promoted", "info", "version live reason verdict"),
+    _watch(
+        "canary.approval_requested",
+        "warning",
+        "version share reason verdict",
+        "The canary has won and keeps its share: alice-rl policy promote makes it live, alice-rl policy rollback "
+        "--stage canary takes it away.",
+    ),
+    _alert(
+        "canary.rolled_back",
+        "error",
+        "version live reason verdict",
+        "A policy was worse than the live one and is gone; nothing needs to be done for the users. What made it so: "
+        "alice-rl canary explain.",
+    ),
+    _alert(
+        "canary.voided",
+        "error",
+        "version live reason verdict",
+        "The two sides do not get the requests that the share says, so nothing can be concluded: look for outcomes or "
+        "decisions that are lost, and for an orchestrator that routes around the client.",
+    ),
+    _watch(
+        "canary.withdrawn",
+        "warning",
+        "version live reason verdict",
+        "The reason says what barred it, or that it stayed undecided; the next one is tried after "
+        "canary.cooldown_minutes.",
+    ),
+    _quiet("canary.adopted", "info", "version live share reason"),
+    _quiet("canary.ended", "info", "version outcome reason"),
+    _quiet("canary.deferred", "info", "version action status"),
+    _quiet(
+        "window.evaluated",
+        "info",
+        "policy version episodes value variance effective mean_weight supported",
+    ),
+    _alert(
+        "propensity.doubted",
+        "warning",
+        "policy version episodes mean_weight",
+        "The logged probabilities cannot be those that were drawn with: look for an orchestrator that replaces arms "
+        "after the decision, or writes its own propensities.",
+    ),
+    _watch(
+        "gate.bypassed",
+        "warning",
+        "mode",
+        'canary.mode = "direct": every policy goes live without having been compared, and a harmful one is noticed by '
+        'its estimate alone, if at all. Set it to "gate" where that matters.',
+    ),
+)
+
 _DEPENDENCIES = (
     _alert(
         "kafka.unreachable",
@@ -282,7 +346,7 @@ _DEPENDENCIES = (
     _quiet("kafka.recovered", "info", ""),
 )
 
-_DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_DEPENDENCIES)
+_DECLARED = (*_WORKER, *_PARTITIONS, *_EVENTS, *_SNAPSHOTS, *_CANARIES, *_DEPENDENCIES)
 
 EVENTS: dict[str, LogEvent] = {event.name: event for event in _DECLARED}
 """Every declared event by its name."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
+from alice_rl.episodes import Episode
 from alice_rl.log import get_logger
 from alice_rl.shard import Shard
 from worker.checkpoint import Checkpoints, Holding
@@ -19,9 +21,11 @@ from worker.folding import pass_over
 from worker.log_loss import recreated, unreadable
 from worker.settings import Settings
 
-__all__ = ["Assignment", "Group"]
+__all__ = ["Assignment", "Group", "Watcher"]
 
 logger = get_logger(__name__)
+
+Watcher = Callable[[int, Shard, Sequence[Episode]], object]
 
 # Before a partition that somebody else has claimed is claimed again: the first pause at most, and how often it doubles.
 _FENCED_SECONDS, _FENCED_DOUBLINGS = 1.0, 4
@@ -58,11 +62,14 @@ class Assignment:
         The partitions that are held.
     checkpoints : Checkpoints
         Of the lineage that is learned.
+    watchers : list of callable
+        Are shown what is learned: the partition, its shard (`next` is still before them) and the episodes.
     """
 
     def __init__(self, settings: Settings, group: Group, checkpoints: Checkpoints) -> None:
         self.holdings: dict[int, Holding] = {}
         self.checkpoints = checkpoints
+        self.watchers: list[Watcher] = []
         self._settings = settings
         self._group = group
         self._epoch = -1
@@ -196,12 +203,18 @@ class Assignment:
         self._compare_topics(partition, shard)
         holding = await pass_over(self.checkpoints, partition, holding, self._settings.worker.skipped)
         self._group.seek(partition, max(shard.position, first))
+        if self.watchers:
+            shard.watch = partial(self._show, partition, shard)
         self.holdings[partition] = holding
         self._again_at.pop(partition, None)
         seconds = round(clock() - started, 3)
         logger.info(
             "partition.assigned", partition=partition, epoch=epoch, next=shard.next, low=shard.position, seconds=seconds
         )
+
+    def _show(self, partition: int, shard: Shard, episodes: Sequence[Episode]) -> None:
+        for watcher in self.watchers:
+            watcher(partition, shard, episodes)
 
     def _compare_topics(self, partition: int, shard: Shard) -> None:
         """Note whether the checkpoint is of another topic, which then has to prove that it holds the same log."""

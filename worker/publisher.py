@@ -3,12 +3,15 @@
 The sums are those of the checkpoints, of this worker's partitions and of everybody else's, so a snapshot is the policy
 of its as-of offsets and of nothing else. The holder of the lowest partition publishes; should two workers think they
 are it, the script lets one of them through.
+
+A new policy is live at once during the cold start and in direct mode; else it is a candidate, of which the gatekeeper
+makes the next canary.
 """
 
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from alice_rl.log import get_logger
 from alice_rl.snapshot.format import digest, pack
@@ -34,6 +37,8 @@ class Publisher:
     settings : Settings
     who : str
         This worker, for the audit.
+    guard : callable
+        Why a new policy should not go live at once, in words; empty when nothing speaks against it.
 
     Attributes
     ----------
@@ -45,7 +50,7 @@ class Publisher:
         The lineage that publishes, when last seen. A worker that learns another one only keeps its checkpoints.
     """
 
-    def __init__(self, store: Store, settings: Settings, who: str) -> None:
+    def __init__(self, store: Store, settings: Settings, who: str, guard: Callable[[], str] = str) -> None:
         self.version = 0
         self.published_at = 0.0
         self.active: str | None = None
@@ -53,18 +58,13 @@ class Publisher:
         self._settings = settings
         self._peers = Peers(store, settings.lineage, settings.policy.lineage)
         self._who = who
-        self._due = 0.0
+        self._guard = guard
         self._offsets: dict[int, int] = {}  # what was said last ...
         self._refused: tuple[str, int] | None = None  # ... and to which head it was said in vain
+        self._held_back = False
 
-    async def publish_when_due(self, holdings: Mapping[int, Holding]) -> None:
-        """Publish when the interval has passed and something was learned."""
-        if get_running_loop().time() >= self._due:
-            self._due = get_running_loop().time() + self._settings.worker.publish_interval_seconds
-            await self.publish(holdings)
-
-    async def publish(self, holdings: Mapping[int, Holding]) -> None:
-        """Publish the policy of all checkpoints, when this worker is the one to do it and they moved.
+    async def gather(self, holdings: Mapping[int, Holding]) -> dict[int, Taught] | None:
+        """What all checkpoints have taught, by partition; None when another worker is the one to publish that.
 
         Parameters
         ----------
@@ -78,17 +78,20 @@ class Publisher:
         self.active = active
         if active != self._settings.policy.lineage or not own or min(own) > min(known, default=0):
             self._peers.forget(frozenset())
-            return
+            return None
         taught = {p: Taught.of(h.shard) for p, h in own.items()}
         self._peers.forget(known - own.keys())
         for partition in known - own.keys():
             other = await self._peers.read(partition)
             if other is None:
-                return  # a policy without it would forget what it has taught
+                return None  # a policy without it would forget what it has taught
             taught[partition] = other
+        return taught
+
+    async def publish(self, taught: Mapping[int, Taught]) -> None:
+        """Publish the policy of all that was taught, when that is enough and it has moved."""
         offsets = {partition: part.next for partition, part in taught.items()}
-        enough = sum(part.episodes for part in taught.values()) >= self._settings.worker.episodes_min
-        if not enough:
+        if sum(part.episodes for part in taught.values()) < self._settings.worker.episodes_min:
             return
         head = await self._store.read_head()
         if offsets != self._offsets or self._lost(head):
@@ -100,7 +103,22 @@ class Publisher:
             return False
         return any(head.offsets.get(partition, -1) < offset for partition, offset in self._offsets.items())
 
-    async def _publish(self, head: Head, taught: dict[int, Taught], offsets: dict[int, int]) -> None:
+    def _is_candidate(self, head: Head, episodes: int) -> bool:
+        """Whether a policy that has learned from so many episodes is only stored, and live stays."""
+        canary = self._settings.canary
+        if head.live is None:
+            return False
+        if episodes <= canary.cold_start_episodes:
+            return canary.mode == "gate" and head.canary is not None  # it is being compared with live
+        if canary.mode == "gate":
+            return True
+        reason = self._guard()
+        if reason and not self._held_back:
+            logger.warning("snapshot.held_back", version=head.seq + 1, live=head.live, reason=reason)
+        self._held_back = bool(reason)
+        return self._held_back
+
+    async def _publish(self, head: Head, taught: Mapping[int, Taught], offsets: dict[int, int]) -> None:
         started = get_running_loop().time()
         snapshot = solve_policy(taught, self._settings, version=head.seq + 1)
         blob = pack(snapshot, self._settings.snapshot.signing_key.encode() or None)
@@ -111,6 +129,7 @@ class Publisher:
                 offsets=offsets,
                 digest=digest(blob),
                 blob=blob,
+                candidate=self._is_candidate(head, snapshot.manifest.counts["episodes"]),
                 who=self._who,
             )
         )

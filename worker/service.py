@@ -1,6 +1,6 @@
 """The worker: one loop that fetches, folds, checkpoints and publishes, and the only place where all parts meet.
 
-    claim and seek (when the assignment moved) -> fetch -> fold -> dead letters -> checkpoint -> publish
+    claim and seek (when the assignment moved) -> fetch -> fold -> dead letters -> checkpoint -> publish -> canary
 
 What Kafka or Redis refuse for a while is retried; the worker keeps its place.
 """
@@ -24,11 +24,14 @@ from worker.assignment import Assignment
 from worker.checkpoint import Checkpoints, Holding
 from worker.consumer import Consumer
 from worker.dead_letters import DeadLetters
+from worker.every import Every
+from worker.gatekeeper import Gatekeeper
 from worker.heartbeat import Heartbeat
 from worker.partitions import Partitions
 from worker.publisher import Publisher
 from worker.settings import Settings, instance_name
 from worker.watchdog import Health, Watchdog
+from worker.windows import Windows
 
 __all__ = ["Worker"]
 
@@ -72,7 +75,9 @@ class Worker:
             self._assignment, self._consumer, self._dead_letters, settings.worker.lease_seconds
         )
         self.counts: Counter[str] = self._partitions.counts
-        self.publisher = Publisher(self._store, settings, self.instance)
+        self._windows = Windows(settings)
+        self._assignment.watchers.append(self._windows.sample.take)
+        self._keep_gate()
         self._watchdog = Watchdog(settings.worker, self._consumer, self.holdings, self._troubles)
         self._heartbeat = Heartbeat(settings.worker.heartbeat_interval_seconds)
         self._was_active = False
@@ -95,6 +100,13 @@ class Worker:
         return Checkpoints(
             self._store, self._lineage, settings.policy.lineage, self.instance, settings.worker.lease_seconds
         )
+
+    def _keep_gate(self) -> None:
+        """Publish the lineage of the settings, and watch over its canaries."""
+        self.publisher = Publisher(self._store, self.settings, self.instance, self._windows.complaint)
+        self.gatekeeper = Gatekeeper(self._store, self.settings, self._windows, self.instance)
+        self._publishing = Every(self.settings.worker.publish_interval_seconds)
+        self._looking = Every(self.settings.canary.look_seconds)
 
     def _troubles(self) -> list[str]:
         """What keeps this worker from its work, for the watchdog."""
@@ -163,6 +175,8 @@ class Worker:
             group=self.settings.kafka.group_id,
             instance=self.instance,
         )
+        if self.settings.canary.mode == "direct":
+            logger.warning("gate.bypassed", mode="direct")
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What Redis answers once it is ready: it may go away again right after, and a start may wait a while."""
@@ -205,13 +219,24 @@ class Worker:
                 if clock() >= max(checkpoint_at, self._retry_at):
                     checkpoint_at = clock() + interval
                     await self._partitions.checkpoint()
-                    await self.publisher.publish_when_due(self.holdings)
+                    await self._lead()
                     await self._follow()
                     self._recovered()
             except DependencyError as error:
                 self._back_off(error)
                 await asyncio.sleep(_RETRY_SECONDS[0])
             self._heartbeat.beat_when_due(self.health, self.holdings, self.counts, self.publisher)
+
+    async def _lead(self, *, last: bool = False) -> None:
+        """What one worker of the group does for all, right after a checkpoint: publish, and look at the canary."""
+        publishing, looking = last or self._publishing.due(), not last and self._looking.due()
+        if not (publishing or looking):
+            return
+        taught = await self.publisher.gather(self.holdings)
+        if taught is not None and publishing:
+            await self.publisher.publish(taught)
+        if taught is not None and looking:
+            await self.gatekeeper.look(taught)
 
     async def _follow(self) -> None:
         """Go over to the lineage that took over from ours, when it has the same structure; else say what to do."""
@@ -229,7 +254,7 @@ class Worker:
         self._assignment.release()
         self._assignment.checkpoints = self._checkpoints()
         self._dead_letters.lineage = active
-        self.publisher = Publisher(self._store, self.settings, self.instance)
+        self._keep_gate()
         self._was_active = True
         logger.info("lineage.followed", lineage=own, active_lineage=active)
 
@@ -238,12 +263,13 @@ class Worker:
         started = clock()
         try:
             await self._partitions.checkpoint()
-            await self.publisher.publish(self.holdings)
+            await self._lead(last=True)
         except (ConfigError, DependencyError) as error:  # a lineage that was extended: others read this again
             logger.warning("checkpoint.failed", error=str(error))
         logger.info("worker.drained", partitions=sorted(self.holdings), seconds=round(clock() - started, 3))
 
     async def _close(self) -> None:
+        self._windows.close()
         await self._dead_letters.close()
         await self._consumer.stop()
         await self._store.close()

@@ -24,6 +24,7 @@ from alice_rl.snapshot import keys
 from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
 from alice_rl.trial_columns import SHARE_MIN, tried
+from worker.canary_settings import CanarySettings
 
 __all__ = [
     "DecaySettings",
@@ -160,6 +161,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
+    canary: CanarySettings = CanarySettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:

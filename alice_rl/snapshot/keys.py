@@ -17,6 +17,8 @@ from functools import lru_cache
 from alice_rl.errors import ConfigError
 
 __all__ = [
+    "canary",
+    "canary_points",
     "digests",
     "events",
     "head",
@@ -227,6 +229,28 @@ def history(policy: str) -> str:
     'alice:{alice}:history'
     """
     return f"{_root(policy)}:history"
+
+
+def canary(policy: str) -> str:
+    """STRING: the canary under way, or the last one, as JSON.
+
+    Examples
+    --------
+    >>> canary("alice")
+    'alice:{alice}:canary'
+    """
+    return f"{_root(policy)}:canary"
+
+
+def canary_points(policy: str) -> str:
+    """STREAM: the looks at canaries that told something new, each as JSON in its field `point`.
+
+    Examples
+    --------
+    >>> canary_points("alice")
+    'alice:{alice}:canary:points'
+    """
+    return f"{canary(policy)}:points"
 
 
 def events(policy: str) -> str:

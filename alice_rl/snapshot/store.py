@@ -10,6 +10,7 @@ import msgspec
 import redis.asyncio
 
 from alice_rl.snapshot import keys, readiness
+from alice_rl.snapshot.canaries import CanaryStore
 from alice_rl.snapshot.connection import RedisSettings, address, connect_async, reaching
 from alice_rl.snapshot.head import Head, encode_offsets, optional_version
 from alice_rl.snapshot.records import (
@@ -22,7 +23,6 @@ from alice_rl.snapshot.records import (
     Stage,
     StoredSnapshot,
 )
-from alice_rl.snapshot.shards import ShardStore
 
 __all__ = ["Retention", "Store"]
 
@@ -46,7 +46,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     history_entries_max: int = 20_000
 
 
-class Store(ShardStore):
+class Store(CanaryStore):
     """One policy's state in Redis.
 
     Parameters
@@ -143,6 +143,7 @@ class Store(ShardStore):
         stage: Stage = Stage.PROD,
         share: float = 0.0,
         expected_live: int | None = None,
+        expected: Head | None = None,
         pin: Pin = Pin.KEEP,
         who: str = "",
         why: str = "",
@@ -158,6 +159,8 @@ class Store(ShardStore):
             Share of requests for a canary, in [0, 1]; 0 is a shadow.
         expected_live : int, optional
             Refuse with `CAS` when another version is live.
+        expected : Head, optional
+            Refuse with `CAS` when live, canary or pin are not as they were in this head.
         """
         if not request:
             raise ValueError("a promotion needs a request id")
@@ -183,6 +186,7 @@ class Store(ShardStore):
                 who,
                 why,
                 detail,
+                "" if expected is None else _standing(expected),
             ],
         )
         return _moved(reply)
@@ -269,6 +273,11 @@ class Store(ShardStore):
         with reaching(self._where):
             entries = await self._redis.xrevrange(keys.history(self._policy), count=count_max)
         return [_history_entry(entry_id, fields) for entry_id, fields in entries]
+
+
+def _standing(head: Head) -> str:
+    """Live, canary and pin as the script `promote` puts them together."""
+    return " ".join("" if version is None else str(version) for version in (head.live, head.canary, head.pinned))
 
 
 def _moved(reply: list[bytes]) -> Moved:

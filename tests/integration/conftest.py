@@ -15,6 +15,7 @@ from tests.command_line import Line
 from tests.conftest import MakeTopic
 from tests.logs import TOOLS
 from tests.services import KafkaBroker, MockBroker
+from worker.canary_settings import CanarySettings
 from worker.settings import Settings, WorkerSettings
 
 Broker = KafkaBroker | MockBroker
@@ -36,6 +37,7 @@ def make_settings(kafka: Broker, redis_url: str, make_topic: MakeTopic) -> MakeS
             "redis": RedisSettings(url=redis_url),
             "tool": ToolSettings(arms=TOOLS),
             "worker": WorkerSettings(checkpoint_interval_seconds=0.1, publish_interval_seconds=0.1),
+            "canary": CanarySettings(mode="direct", cold_start_episodes=10**9),  # every policy goes live
         }
         return Settings(**defaults | sections)
 

@@ -95,7 +95,7 @@ class TestDeclarations:
         """A name is a noun, a dot and what happened to it; three names say what is, and are listed here."""
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", event.name)
         if event.name not in {"worker.heartbeat", "kafka.unreachable", "redis.unreachable"}:
-            assert event.name.endswith(("ed", "back", "sent", "written"))
+            assert event.name.endswith(("ed", "back", "sent", "written", "withdrawn"))
 
     def test_fields_are_snake_case_and_visible(self, event: LogEvent) -> None:
         """No field is named like a secret, which would be redacted, or like a key that every line has."""

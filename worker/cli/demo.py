@@ -39,6 +39,9 @@ def demo(
     The assistant asks the client for its decisions; its turns flow through Kafka; the worker learns from them and
     publishes policies; the client adopts each within the second, and the reward climbs past the rules.
 
+    Every policy goes live at once here (canary.mode = "direct"). A worker
+    of your own compares it with the live one first, on a share of the turns.
+
     On your own Kafka and Redis the demo keeps to a topic and a policy of its own and removes both in the end.
 
     For example:

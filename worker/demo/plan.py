@@ -60,6 +60,9 @@ def flags_of(plan: Plan) -> dict[str, object]:
         "kafka.fetch_wait_ms": 20,
         "worker.checkpoint_interval_seconds": 0.2,
         "worker.publish_interval_seconds": 0.2,
+        # To be seen within minutes; a canary takes the traffic of a deployment.
+        "canary.mode": "direct",
+        "canary.cold_start_episodes": plan.turns,
         "log.format": "json",
     }
     if plan.drift_at is not None:

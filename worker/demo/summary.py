@@ -121,7 +121,8 @@ def summary_table(ledger: Ledger, learned: Learned, plan: Plan) -> RenderableTyp
     weight = f"{everything.mean_weight:.3f} ± {everything.weight_error:.3f}"
     lines = [
         f"{learned.events:,} events learned in {learned.seconds:.1f} s, {learned.rejected} rejected; "
-        f"{learned.snapshots} snapshots, {everything.versions} of them served.",
+        f"{learned.snapshots} snapshots, {everything.versions} of them served, each at once: "
+        'canary.mode is "direct" here, without a gate.',
         f"Mean importance weight of chance against the logged probabilities: {weight} (honest ones have 1).",
     ]
     if everything.holdout is not None:

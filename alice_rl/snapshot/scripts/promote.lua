@@ -3,12 +3,12 @@
 -- KEYS  1 head HASH   2 snapshot STRING of the version   3 digests HASH   4 history STREAM
 -- ARGV  1 request id (unique per wish, repeated on a retry)   2 version   3 stage prod|canary   4 canary share
 --       5 expected live version, '' for any   6 pin keep|pin|unpin   7 most history entries   8 channel
---       9 who   10 why   11 detail
+--       9 who   10 why   11 detail   12 live, canary and pin as they are expected, between spaces; '' for any
 -- Reply {status, live, canary}, both as they stand after the call, '' for none
 --       OK       done
 --       ALREADY  this request was carried out before, or things stand as wished; nothing was written
 --       MISSING  no such version is stored
---       CAS      live is not the expected version
+--       CAS      live is not the expected version, or live, canary and pin are not as expected
 --       PINNED   another version is pinned and the request does not lift the pin
 --
 -- Why: the audit is also the memory of what was carried out, so a repeated request is found there however the head has
@@ -34,6 +34,9 @@ if not digest or redis.call('EXISTS', KEYS[2]) == 0 then
   return {'MISSING', live, canary}
 end
 if ARGV[5] ~= '' and ARGV[5] ~= live then
+  return {'CAS', live, canary}
+end
+if ARGV[12] ~= '' and ARGV[12] ~= live .. ' ' .. canary .. ' ' .. pinned then
   return {'CAS', live, canary}
 end
 

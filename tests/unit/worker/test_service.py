@@ -34,7 +34,7 @@ async def one_turn(made: Worker) -> None:
     if not made._assignment.settled:
         await made._assignment.settle()
     await made._partitions.checkpoint()
-    await made.publisher.publish(made.holdings)
+    await made._lead(last=True)
     await made._follow()
 
 

@@ -1,0 +1,103 @@
+"""What a new policy is published as: live in a cold start and in direct mode, else a candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from alice_rl.shard import Shard
+from alice_rl.snapshot.records import Pin, Stage
+from alice_rl.snapshot.store import Store
+from tests.logs import turns
+from tests.unit.worker.steps import Logged
+from worker.canary_settings import CanarySettings
+from worker.publisher import Publisher
+from worker.settings import Settings
+from worker.solver import Taught
+
+LOG = turns(60)
+
+
+class Learning:
+    """A shard that learns turns, and a publisher that publishes after each lesson."""
+
+    def __init__(self, store: Store, settings: Settings, **canary: Any) -> None:
+        self.complaint = ""
+        self._settings = structs.replace(settings, canary=CanarySettings(**canary))
+        self._shard = Shard(settings.lineage)
+        self._publisher = Publisher(store, self._settings, "w", lambda: self.complaint)
+
+    async def learn(self, count: int) -> None:
+        """Learn so many turns, and publish."""
+        first = self._shard.next
+        self._shard.feed(LOG[first : first + count])
+        await self._publisher.publish({0: Taught.of(self._shard)})
+
+
+async def test_after_the_cold_start_live_stays(store: Store, settings: Settings) -> None:
+    """The first policies go live; those that have learned more than the cold start are candidates."""
+    learning = Learning(store, settings, cold_start_episodes=20)
+    lives = []
+    for _ in range(4):
+        await learning.learn(10)
+        head = await store.read_head()
+        lives.append((head.seq, head.live))
+    assert lives == [(1, 1), (2, 2), (3, 2), (4, 2)]
+
+
+async def test_without_a_cold_start_only_the_first_goes_live(store: Store, settings: Settings) -> None:
+    """There has to be something to compare with, so the very first policy serves."""
+    learning = Learning(store, settings, cold_start_episodes=0)
+    await learning.learn(10)
+    await learning.learn(10)
+    head = await store.read_head()
+    assert (head.seq, head.live) == (2, 1)
+
+
+async def test_a_canary_keeps_live_even_in_the_cold_start(store: Store, settings: Settings) -> None:
+    """What a person compares with live is compared with something that stays."""
+    learning = Learning(store, settings)
+    await learning.learn(10)
+    await store.promote(1, request="r", stage=Stage.CANARY, share=0.1)
+    await learning.learn(10)
+    assert (await store.read_head()).live == 1
+    await store.rollback(request="s", stage=Stage.CANARY)
+    await learning.learn(10)
+    assert (await store.read_head()).live == 3
+
+
+@pytest.mark.parametrize("mode", ["gate", "direct"])
+async def test_a_pin_is_kept(store: Store, settings: Settings, mode: str) -> None:
+    """In neither mode does anything replace a version that is pinned."""
+    learning = Learning(store, settings, mode=mode)
+    await learning.learn(10)
+    await store.promote(1, request="r", pin=Pin.PIN)
+    await learning.learn(10)
+    head = await store.read_head()
+    assert (head.seq, head.live) == (2, 1)
+
+
+async def test_direct_mode_holds_back_what_is_plainly_bad(store: Store, settings: Settings, logged: Logged) -> None:
+    """While something speaks against new policies they are stored only, which is said once; then they go live again."""
+    learning = Learning(store, settings, mode="direct", cold_start_episodes=0)
+    await learning.learn(10)
+    learning.complaint = "worth too little"
+    await learning.learn(10)
+    await learning.learn(10)
+    assert (await store.read_head()).live == 1
+    learning.complaint = ""
+    await learning.learn(10)
+    assert (await store.read_head()).live == 4
+    [line] = logged.of("snapshot.held_back")
+    assert (line["version"], line["live"], line["reason"]) == (2, 1, "worth too little")
+
+
+async def test_direct_mode_holds_nothing_back_in_the_cold_start(store: Store, settings: Settings) -> None:
+    """As long as little is known, an estimate is no reason to keep users from what was learned."""
+    learning = Learning(store, settings, mode="direct")
+    await learning.learn(10)
+    learning.complaint = "worth too little"
+    await learning.learn(10)
+    assert (await store.read_head()).live == 2
