@@ -15,6 +15,8 @@ from typing import NamedTuple
 from alice_rl.episodes import Episode
 from alice_rl.log import get_logger
 from alice_rl.shard import Shard
+from alice_rl.snapshot.rules import Rules
+from worker.evaluation.target import PolicyTarget, RulesTarget, Target
 from worker.known_policies import Known, Standing
 from worker.quality import Estimate, Passage, quality
 from worker.settings import Settings
@@ -153,13 +155,13 @@ class Windows:
 
     async def _evaluate(self, subject: Known, policies: Mapping[str, Known], rows: Sequence[Row]) -> None:
         episodes, found = [row.episode for row in rows], dict[str, Estimate]()
-        for name, known in (*policies.items(), ("rules", None)):
-            estimate = await estimated(episodes, None if known is None else known.policy, self._settings)
-            found[name] = estimate
-            self._tell(name, 0 if known is None else known.version, estimate)
+        targets: dict[str, Target] = {name: PolicyTarget(known.policy) for name, known in policies.items()}
+        for name, target in (targets | {"rules": RulesTarget(Rules(self._settings.rules))}).items():
+            found[name] = await estimated(episodes, target, self._settings.reward)
+            self._tell(name, policies[name].version if name in policies else None, found[name])
         self._estimates, self._of = found, subject.digest
 
-    def _tell(self, name: str, version: int, estimate: Estimate) -> None:
+    def _tell(self, name: str, version: int | None, estimate: Estimate) -> None:
         logger.info(
             "window.evaluated",
             policy=name,

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from alice_rl.episodes import Episode
+from alice_rl.events import Decision, Turn
 from alice_rl.shard import Shard
 from alice_rl.snapshot.format import digest, pack
 from alice_rl.snapshot.policy import Policy
-from tests.logs import LINEAGE, START_MS, TOOLS, turns
+from tests.logs import LINEAGE, START_MS, TOOLS, records, turn, turns
 from tests.snapshots import make_snapshot
 from tests.unit.worker.steps import Clock, Logged
 from worker.canary_settings import CanarySettings
 from worker.known_policies import Known, Standing
 from worker.settings import Settings
+from worker.window_estimate import estimated
 from worker.windows import Sample, Windows
 
 
@@ -115,7 +118,7 @@ async def test_canary_live_and_rules_are_estimated_on_the_same_turns(windows: Wi
     assert [(line["policy"], line["version"], line["episodes"]) for line in lines] == [
         ("canary", 3, 216),
         ("live", 1, 216),
-        ("rules", 0, 216),
+        ("rules", None, 216),
     ]
 
 
@@ -167,3 +170,30 @@ async def test_a_bug_in_it_is_the_workers(windows: Windows, monkeypatch: pytest.
     await asyncio.sleep(0)
     with pytest.raises(ZeroDivisionError):
         windows.evaluate_when_due(standing, START_MS)
+
+
+@pytest.mark.parametrize(("served", "supported"), [(1.0, False), (0.34, True)])
+async def test_only_what_chance_cannot_do_is_doubted(settings: Settings, served: float, supported: bool) -> None:
+    """Weights that are small because the policies disagree are no proof; a logger that never explores is one."""
+    log = [
+        turn(f"d-{i}", START_MS + i, route={"arm": "micro", "p": served, "available": ["micro"]}) for i in range(300)
+    ]
+    rare = turn("rare", START_MS + 300, route={"arm": "deep", "p": 0.005, "available": ["micro", "deep"]})
+    shard, seen = Shard(LINEAGE), list[Episode]()
+    shard.watch = seen.extend
+    slots = dict.fromkeys(("tool", "cache"))
+    shard.feed(records([event | slots for event in (*log, *([rare] if supported else []))]))
+    found = await estimated(seen, Disagreeing(), settings.reward)
+    assert found.mean_weight is not None
+    assert found.mean_weight < 0.1
+    assert found.supported is supported
+
+
+class Disagreeing:
+    """A policy that would hardly ever have done what was done."""
+
+    def probability(self, decision: Decision | Turn) -> float:
+        return 0.01
+
+    def routes(self, decision: Decision | Turn) -> dict[str, float]:
+        return {"micro": 0.01, "deep": 0.99}
