@@ -8,7 +8,7 @@ of the worker, and neither checkpoints nor policies know of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from alice_rl.episodes import Episode
@@ -19,7 +19,7 @@ from alice_rl.shard import Shard
 from worker.settings import Settings
 from worker.thinning import Thinning
 
-__all__ = ["DriftWatch"]
+__all__ = ["DriftWatch", "drifts_of", "signals_of"]
 
 logger = get_logger(__name__)
 
@@ -36,36 +36,39 @@ class DriftWatch:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._weights, self._bounds = settings.reward.weights, settings.reward.bounds
-        self._hits_teach_all = settings.lineage.hits_teach_all
+        self._settings = settings
         self._thinning = Thinning(settings.drift.rows_per_second)
-        self._drifts = Drifts(
-            {
-                "reward": Scale(*reward_range(self._weights, self._bounds)),
-                "success": Scale(0.0, 1.0),
-                "latency_ms": Scale(0.0, self._bounds.latency_ms_max, logarithmic=True),
-            },
-            settings.route.arms,
-            delta=settings.drift.delta,
-            quiet_rows=settings.drift.quiet_rows,
-        )
+        self._drifts = drifts_of(settings)
 
     def take(self, partition: int, shard: Shard, episodes: Sequence[Episode]) -> None:
         """Look at some of the episodes that a shard is about to learn."""
-        chosen = self._thinning.of(episodes)
-        if not chosen:
-            return
-        y = components([episode[2] for episode in chosen], self._bounds) / STEPS  # (N, m)
-        rewards = (y @ self._weights).tolist()
-        for episode, row, reward in zip(chosen, y.tolist(), rewards, strict=True):
-            values = {"reward": reward, "success": row[_SUCCESS], "latency_ms": row[_LATENCY]}
-            for drift in self._drifts.take(self._arm(episode, row[_HIT] > 0), episode[1], values):
+        for arm, ts_ms, values in signals_of(self._thinning.of(episodes), self._settings):
+            for drift in self._drifts.take(arm, ts_ms, values):
                 _tell(drift)
 
-    def _arm(self, episode: Episode, hit: bool) -> str | None:
-        """The route that the turn took; None when the cache answered, and no route was taken."""
-        route = episode[0].route
-        return None if route is None or (hit and not self._hits_teach_all) else route.arm
+
+def drifts_of(settings: Settings) -> Drifts:
+    """The detectors that the settings ask for: of reward, success and latency, per arm of the route."""
+    reward = settings.reward
+    scales = {
+        "reward": Scale(*reward_range(reward.weights, reward.bounds)),
+        "success": Scale(0.0, 1.0),
+        "latency_ms": Scale(0.0, reward.latency_ms_max, logarithmic=True),
+    }
+    return Drifts(scales, settings.route.arms, delta=settings.drift.delta, quiet_rows=settings.drift.quiet_rows)
+
+
+def signals_of(episodes: Sequence[Episode], settings: Settings) -> Iterator[tuple[str | None, int, dict[str, float]]]:
+    """Route, event time (ms) and signals of each episode; no route where the cache answered and none was taken."""
+    if not episodes:
+        return
+    y = components([episode[2] for episode in episodes], settings.reward.bounds) / STEPS  # (N, m)
+    rewards = (y @ settings.reward.weights).tolist()
+    hits_teach_all = settings.worker.hits_teach_all
+    for (decision, ts_ms, *_), row, reward in zip(episodes, y.tolist(), rewards, strict=True):
+        route = decision.route if hits_teach_all or not row[_HIT] else None
+        values = {"reward": reward, "success": row[_SUCCESS], "latency_ms": row[_LATENCY]}
+        yield None if route is None else route.arm, ts_ms, values
 
 
 def _tell(drift: Drift) -> None:
