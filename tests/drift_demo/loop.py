@@ -5,6 +5,7 @@ Assistant --decide--> PolicyClient <--solve_policy-- Shard <--records-- Assistan
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,11 +50,15 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What came of it: the score of every turn, and what the detectors told."""
+    """What came of it: the score of every turn, when turns were decided (ms), and what the detectors told."""
 
-    half_life_hours: float | None
     ledger: Ledger
+    times_ms: list[int]
     drifts: list[Drift]
+
+    def turn_of(self, ts_ms: int) -> int:
+        """The turn that was decided at that time."""
+        return bisect_left(self.times_ms, ts_ms)
 
 
 class _Record(NamedTuple):
@@ -103,8 +108,9 @@ def play(plan: Plan, half_life_hours: float | None) -> Run:
     settings = load_settings(_CONFIG, environ={}).settings
     settings = structs.replace(settings, decay=structs.replace(settings.decay, half_life_hours=half_life_hours))
     loop = _Loop(plan, settings)
+    times_ms = list[int]()
     for turn in range(plan.turns):
-        loop.assistant.play()
+        times_ms.append(loop.assistant.play().ts_ms)
         if (turn + 1) % plan.publish_turns == 0:
             loop.learn(version=(turn + 1) // plan.publish_turns)
-    return Run(half_life_hours, loop.assistant.ledger, loop.found)
+    return Run(loop.assistant.ledger, times_ms, loop.found)
