@@ -268,10 +268,10 @@ class Store(CanaryStore):
         ]
         return sorted(stored, key=lambda snapshot: snapshot.version)
 
-    async def history(self, count_max: int = 100) -> list[HistoryEntry]:
-        """The newest entries of the audit, newest first."""
+    async def history(self, count_max: int = 100, *, until: str = "+") -> list[HistoryEntry]:
+        """The newest entries of the audit, newest first; with `until` from the entry of that id backwards."""
         with reaching(self._where):
-            entries = await self._redis.xrevrange(keys.history(self._policy), count=count_max)
+            entries = await self._redis.xrevrange(keys.history(self._policy), max=until, count=count_max)
         return [_history_entry(entry_id, fields) for entry_id, fields in entries]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from tests.benchmarks.canaries import measure_canaries
 from tests.benchmarks.deciding import measure_deciding
 from tests.benchmarks.learning import measure_growth, measure_learning
 from tests.benchmarks.report import PAGE, as_json, as_page, show
@@ -22,6 +23,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "learn": measure_learning,
     "decide": measure_deciding,
     "store": measure_storage,
+    "canary": measure_canaries,
     "growth": measure_growth,
 }
 

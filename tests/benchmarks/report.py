@@ -30,6 +30,7 @@ JSON_KEYS = (
     "restore_vs_live",
     "replay_vs_live",
     "checkpoint_share_of_loop",
+    "rollback_seconds",
 )
 _TEMPLATE = Path(__file__).with_name("page.md")
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -35,6 +35,7 @@ def test_ends_with_one_json_object() -> None:
         "restore_vs_live",
         "replay_vs_live",
         "checkpoint_share_of_loop",
+        "rollback_seconds",
     }
     measured = {name for name, number in numbers.items() if number is not None}
     assert measured == {"decide_route_vs_vw_predict", "decide_all_vs_vw_predict", "decide_route_vs_mabwiser"}

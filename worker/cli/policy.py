@@ -10,33 +10,20 @@ import typer
 
 from worker.cli.invocation import Invocation, command
 from worker.cli.output import console, print_json, size_words
+from worker.cli.policy_arguments import FileArgument, VersionArgument
+from worker.cli.policy_diff import diff
+from worker.cli.policy_history import history
+from worker.cli.policy_stage import pin, promote, rollback, unpin
 
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
-_NAMES = ("live", "canary", "previous")
-
-
-def _version_or_name(text: str) -> str:
-    if not text.isdecimal() and text not in _NAMES:
-        raise typer.BadParameter(f"{text!r} is no version: give a number, or one of {', '.join(_NAMES)}")
-    return text
-
-
-VersionArgument = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="A version's number, or live, canary, previous.", callback=_version_or_name),
-]
-FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A policy as a file.", exists=True, dir_okay=False, readable=True)
-]
-
 
 @app.callback()
 @command
 def policy(invocation: Invocation) -> None:
-    """List, show, export, import, validate and promote policies.
+    """See, compare, move, export and import policies.
 
     A policy is a safetensors file: it holds numbers and a description, and
     nothing in it is executed. With snapshot.signing_key set, only what was
@@ -182,51 +169,5 @@ def import_file(
         print(f"version {imported.version}, digest {imported.digest}: {imported.words}")
 
 
-@app.command("promote")
-@command
-def promote(
-    invocation: Invocation,
-    lineage: Annotated[
-        str, typer.Option("--lineage", metavar="NAME", help="The lineage that takes the place of the live one.")
-    ],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit.")] = "",
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0.0, metavar="SECONDS", help="How long to try to be level with it.")
-    ] = 300.0,
-    unpin: Annotated[bool, typer.Option("--unpin", help="Lift the pin, where a version is pinned.")] = False,
-) -> None:
-    """Put a lineage that was learned by alice-rl replay in the place of the
-    live one.
-
-    It is first brought level: what came into the log since the replay is
-    folded, until it knows all that the live policy knows. Then one step in
-    Redis makes it the active lineage together with its first policy, so
-    clients see the old one or the new one and nothing between. Traffic and
-    workers may go on meanwhile.
-
-    Give the same configuration as to the replay. Workers with the same
-    features and arms go over by themselves; others must be restarted with
-    the new configuration, and publish nothing until then.
-
-    For example:
-
-      alice-rl policy promote --lineage may --reason "longer memory"
-
-      alice-rl policy promote --lineage wide --config wide.toml
-    """
-    from worker.cli.policy_promote import promote_lineage
-    from worker.cli.progress import progress
-    from worker.settings import of_lineage
-
-    settings = of_lineage(invocation.settings(), lineage)
-    with progress("records left", None) as show:
-        done = asyncio.run(promote_lineage(settings, why=reason, timeout_seconds=timeout, unpin=unpin, show=show))
-    if invocation.as_json:
-        print_json(done)
-    elif done.replaced == done.lineage:
-        print(f"Lineage {lineage!r} is active already; version {done.version} is live.")
-    else:
-        print(
-            f"Lineage {lineage!r} took the place of {done.replaced!r} with version {done.version}, "
-            f"after {done.records} records in {done.rounds} rounds."
-        )
+for _command in (promote, rollback, pin, unpin, history, diff):
+    app.command(_command.__name__)(_command)

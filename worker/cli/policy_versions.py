@@ -14,7 +14,7 @@ from alice_rl.snapshot.store import Store
 from worker.cli.inspector import inspecting
 from worker.settings import Settings
 
-__all__ = ["Listing", "VersionSeen", "read_file", "read_version", "versions", "write_file"]
+__all__ = ["Listing", "VersionSeen", "read_file", "read_version", "version_of", "versions", "write_file"]
 
 _FILE_BYTES_MAX = 1 << 30  # Redis holds no longer text; a wrong file is not to be read to its end
 
@@ -73,7 +73,7 @@ async def read_version(settings: Settings, name: str) -> bytes:
         There is none, or its bytes are not those that were published.
     """
     async with inspecting(settings, Store) as store:
-        version = _version(await store.read_head(), name)
+        version = version_of(await store.read_head(), name)
         blob = await store.get_snapshot(version)
         published = {one.version: one.digest for one in await store.list_snapshots()}
     if blob is None:
@@ -91,10 +91,17 @@ async def read_version(settings: Settings, name: str) -> bytes:
     return blob
 
 
-def _version(head: Head, name: str) -> int:
+def version_of(head: Head, name: str) -> int:
+    """The version that a number or one of the head's names means.
+
+    Raises
+    ------
+    SnapshotError
+        There is no version of that name.
+    """
     if name.isdecimal():
         return int(name)
-    version = {"live": head.live, "canary": head.canary, "previous": head.previous}[name]
+    version = {"live": head.live, "canary": head.canary, "previous": head.previous, "newest": head.seq or None}[name]
     if version is None:
         nothing = head.seq == 0
         raise SnapshotError(

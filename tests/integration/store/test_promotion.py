@@ -174,3 +174,11 @@ async def test_a_rollback_before_any_publish_finds_nothing(client: Any, store: S
     assert await store.rollback(request="r1") == Moved(Applied.MISSING, None, None)
     assert await store.promote(1, request="r2") == Moved(Applied.MISSING, None, None)
     assert await state(client) == before
+
+
+async def test_the_audit_is_read_page_by_page(store: Store) -> None:
+    """A page begins with the entry that it is asked for, and goes on to the older ones."""
+    await publish_many(store, 5)
+    newest, middle, *_ = await store.history(2)
+    assert [entry.fields["version"] for entry in (newest, middle)] == ["5", "4"]
+    assert [entry.fields["version"] for entry in await store.history(3, until=middle.id)] == ["4", "3", "2"]

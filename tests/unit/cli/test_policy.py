@@ -104,9 +104,9 @@ class TestCard:
 
 
 class TestVersionNames:
-    @pytest.mark.parametrize("name", ["newest", "-1", "1.5", ""])
+    @pytest.mark.parametrize("name", ["latest", "-1", "1.5", ""])
     def test_what_is_no_version_is_a_usage_error(self, name: str) -> None:
-        """A version is a number or one of three names."""
+        """A version is a number or one of four names."""
         assert run("policy", "export", "--", name, "file").code == 2
 
 
