@@ -18,7 +18,7 @@ bin := $(venv)/bin
 pip := $(bin)/python -m pip install -q --disable-pip-version-check
 inputs := pyproject.toml requirements.lock
 
-.PHONY: help demo test check bench chaos rolling gate-sim lock clean redis
+.PHONY: help demo test check bench chaos rolling gate-sim drift lock clean redis
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ rolling: $(venv)/.stamp-dev redis ## Restart three workers in turn, under load, 
 
 gate-sim: $(venv)/.stamp-dev ## Simulate canaries whose truth is known, judged by this gate and by others (RUNS=500)
 	@$(bin)/python -m tests.gate_sim --runs $(RUNS) $(ARGS)
+
+drift: $(venv)/.stamp-dev ## Change a simulated world: how soon it is told, and how policies recover by half-life
+	@$(bin)/python -m tests.drift_demo $(ARGS)
 
 # Resolved for every platform and Python; addresses of package indexes are the machine's business, not the project's.
 lock: $(venv)/.stamp ## Pin all dependencies anew (ARGS=--upgrade takes the newest)

@@ -308,6 +308,14 @@ _CANARIES = (
         "The logged probabilities cannot be those that were drawn with: look for an orchestrator that replaces arms "
         "after the decision, or writes its own propensities.",
     ),
+    _alert(
+        "drift.detected",
+        "warning",
+        "signal arm before after since at rows",
+        "What users get has changed, on one arm of the route or (arm null) on all turns: look for what was changed at "
+        "that time, a model, a tool, a prompt or a policy. Nothing acts on it; a shorter decay.half_life_hours forgets "
+        "the old world sooner.",
+    ),
     _watch(
         "gate.bypassed",
         "warning",

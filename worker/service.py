@@ -77,6 +77,10 @@ class Worker:
         self.counts: Counter[str] = self._partitions.counts
         self._windows = Windows(settings)
         self._assignment.watchers.append(self._windows.sample.take)
+        if settings.drift.enabled:
+            from worker.drift_watch import DriftWatch  # only now: river takes a second and 70 MB
+
+            self._assignment.watchers.append(DriftWatch(settings).take)
         self._keep_gate()
         self._watchdog = Watchdog(settings.worker, self._consumer, self.holdings, self._troubles)
         self._heartbeat = Heartbeat(settings.worker.heartbeat_interval_seconds)

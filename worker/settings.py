@@ -25,6 +25,7 @@ from alice_rl.snapshot.connection import RedisSettings
 from alice_rl.snapshot.rules import RulesSettings
 from alice_rl.trial_columns import SHARE_MIN, tried
 from worker.canary_settings import CanarySettings
+from worker.drift_settings import DriftSettings
 
 __all__ = [
     "DecaySettings",
@@ -162,6 +163,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     worker: WorkerSettings = WorkerSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     canary: CanarySettings = CanarySettings()
+    drift: DriftSettings = DriftSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from worker.evaluation.target import PolicyTarget, RulesTarget, Target
 from worker.known_policies import Known, Standing
 from worker.quality import Estimate, Passage, quality
 from worker.settings import Settings
+from worker.thinning import Thinning
 from worker.window_estimate import estimated
 
 __all__ = ["Row", "Sample", "Windows"]
@@ -39,37 +40,21 @@ class Row(NamedTuple):
 
 
 class Sample:
-    """The latest turns, thinned out: every k-th, so that about 200 a second are kept.
+    """The latest turns, thinned out to about 200 a second.
 
     Parameters
     ----------
     rows_max : int
-
-    Notes
-    -----
-    Of our seconds, because it is our time and memory that are spared; k follows the second before, and doubles where
-    a burst brings more.
     """
 
     def __init__(self, rows_max: int) -> None:
         self._rows: deque[Row] = deque(maxlen=rows_max)
-        self._every = 1
-        self._passed = 0  # since one was kept
-        self._second, self._seen, self._kept = 0, 0, 0
+        self._thinning = Thinning(_KEPT_PER_SECOND)
 
     def take(self, partition: int, shard: Shard, episodes: Sequence[Episode]) -> None:
         """Keep some of the episodes that a shard is about to learn; `shard.next` is still before them."""
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self._every = max(1, -(-self._seen // _KEPT_PER_SECOND))
-            self._second, self._seen, self._kept = second, 0, 0
-        elif self._kept >= _KEPT_PER_SECOND:
-            self._every, self._kept = self._every * 2, 0
-        chosen = episodes[max(0, self._every - 1 - self._passed) :: self._every]
+        chosen = self._thinning.of(episodes)
         self._rows.extend(Row(partition, shard.next, episode) for episode in chosen)
-        self._passed = (self._passed + len(episodes)) % self._every
-        self._seen += len(episodes)
-        self._kept += len(chosen)
 
     def since(self, ts_ms: int, offsets: Mapping[int, int]) -> list[Row]:
         """The turns that were decided since then, and that a policy of these as-of offsets has not learned from."""

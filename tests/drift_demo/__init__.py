@@ -1,0 +1,1 @@
+"""What drift does to a policy, and what forgetting does about it: `make drift`."""
