@@ -13,7 +13,7 @@ from tests.logs import TOOLS
 from tests.unit.cli.runner import Ran, run
 from worker.settings import Settings
 
-__all__ = ["Line"]
+__all__ = ["ROOT", "Line"]
 
 ROOT = Path(__file__).parents[1]
 

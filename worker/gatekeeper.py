@@ -76,15 +76,13 @@ class Gatekeeper:
         """
         head, clock_ms = await self._store.read_head(), max(part.watermark_ms for part in taught.values())
         self.state = await self._store.read_canary()
-        standing = await self._policies.of(head, newest=self._wants_newest(head, clock_ms))
+        gated = self._settings.mode == "gate"
+        candidate = gated and may_open(self.state, head, clock_ms)
+        standing = await self._policies.of(head, candidate=candidate, window=self._windows.due)
         self._windows.evaluate_when_due(standing, clock_ms)
-        if self._settings.mode == "direct":
-            return
-        seen = self._seen(head, clock_ms, standing, taught)
-        await self._carry_out(next_step(self.state, seen, self._settings), seen, standing)
-
-    def _wants_newest(self, head: Head, clock_ms: int) -> bool:
-        return may_open(self.state, head, clock_ms) or self._windows.due
+        if gated:
+            seen = self._seen(head, clock_ms, standing, taught)
+            await self._carry_out(next_step(self.state, seen, self._settings), seen, standing)
 
     def _seen(self, head: Head, clock_ms: int, standing: Standing, taught: Mapping[int, Taught]) -> Seen:
         canary = standing.canary

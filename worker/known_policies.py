@@ -33,7 +33,7 @@ class Known(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The policies of a head. A text in the place of one says why it cannot be read; None, that there is none."""
+    """The policies of a head. A text in the place of one says why it cannot be read; None, that it is not needed."""
 
     live: Known | str | None
     canary: Known | str | None
@@ -55,13 +55,23 @@ class KnownPolicies:
         self._key = signing_key.encode() or None
         self._kept: dict[tuple[str, int], Known | str] = {}
 
-    async def of(self, head: Head, *, newest: bool) -> Standing:
-        """The policies of a head; the newest one where that is wished, and it is not live already."""
-        live, canary = await self._read(head, head.live), await self._read(head, head.canary)
-        latest = await self._read(head, head.seq) if newest and head.seq not in (0, head.live) else None
+    async def of(self, head: Head, *, candidate: bool, window: bool) -> Standing:
+        """The policies of a head that are needed.
+
+        Parameters
+        ----------
+        head : Head
+        candidate : bool
+            Whether a canary may be opened: then the newest and the live one are, if they are not the same.
+        window : bool
+            Whether all are to be estimated.
+        """
+        newest = head.seq if (candidate or window) and head.seq not in (0, head.live) else None
+        live = head.live if window or newest is not None else None
+        standing = Standing(*[await self._read(head, version) for version in (live, head.canary, newest)])
         named = {(head.run_id, version) for version in (head.live, head.canary, head.seq) if version is not None}
         self._kept = {at: known for at, known in self._kept.items() if at in named}
-        return Standing(live, canary, latest)
+        return standing
 
     async def _read(self, head: Head, version: int | None) -> Known | str | None:
         if version is None:

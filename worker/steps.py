@@ -171,8 +171,10 @@ def _at_share(state: CanaryState, seen: Seen, share: float, reason: str) -> Cana
 def _looked(state: CanaryState, seen: Seen) -> CanaryState:
     """The state with what this look tells; the offsets are those at which the evidence was first what it is."""
     window = {name: msgspec.to_builtins(estimate) for name, estimate in seen.estimates.items()} or state.window
-    verdict = state.verdict if seen.verdict is None else plain(seen.verdict)
-    if verdict is not None and state.verdict is not None and _evidence(verdict) == _evidence(state.verdict):
+    if seen.verdict is None:
+        return structs.replace(state, centre=seen.centre, window=window)
+    verdict = plain(seen.verdict)
+    if state.verdict is not None and _evidence(verdict) == _evidence(state.verdict):
         return structs.replace(state, window=window)
     return structs.replace(state, offsets=dict(seen.offsets), centre=seen.centre, verdict=verdict, window=window)
 

@@ -127,14 +127,14 @@ class Windows:
             self._task = None
         if not self.due:
             return
+        settings = self._settings.canary
+        self._due = asyncio.get_running_loop().time() + settings.look_seconds * _LOOKS_PER_EVALUATION
         name, subject = self._in_question(standing)
         if subject is None:
             return
-        settings = self._settings.canary
         rows = self.sample.since(clock_ms - round(settings.window_minutes * 60_000), subject.manifest.offsets)
         if name == "candidate" and len(rows) < settings.episodes_min:
             return  # nothing to be said yet; it stays in view
-        self._due = asyncio.get_running_loop().time() + settings.look_seconds * _LOOKS_PER_EVALUATION
         policies = {name: subject} | ({"live": standing.live} if isinstance(standing.live, Known) else {})
         self._task = asyncio.create_task(self._evaluate(subject, policies, rows))
 

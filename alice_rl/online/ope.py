@@ -4,8 +4,13 @@ A turn that was served with probability `p`, and that the policy in question ser
 `w = pi / p` times. A pane keeps the sums of `w`, `w r` and their squares over a slice of event time, and panes merge by
 `+`; an estimator is a formula over these sums. Clipped weights give bounds and never an estimate.
 
-The estimates are exact for their sums: each term is rounded once to a step of `2^-60`, and integers are summed, so that
-merging parts in any order gives the same bits as the whole.
+Weights, rewards and doubly robust terms are rounded once, to a step of `2^-100`; their products and sums are integers
+without any error. So parts that are merged in any order have the bits of the whole, and nothing is lost where variances
+cancel: what does not vary has an error of 0.
+
+Where what was served could not have been everything that the policy does, its support is lost: the weights fall short
+of their mean of 1, and the estimates are about something else. The bounds and the interval still hold then, as what was
+never served only adds to rewards that are counted from the least one up. Against wrong propensities nothing helps.
 
 References
 ----------
@@ -20,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, ldexp, sqrt
+from typing import ClassVar
 
 from alice_rl.online.confidence import Sample, confidence_sequence
 
@@ -28,7 +34,8 @@ __all__ = ["CLIP", "Bounds", "Estimate", "Estimates", "Pane"]
 CLIP = 10.0
 """Weights are cut here for the clipped bounds."""
 
-_BITS = 60
+_BITS = 100  # weights down to 1e-14 keep all the digits that a double has
+_TERM_MAX = 2.0**200  # of products of four, sums of very many are still doubles
 _SUPPORT_N = 100
 _SUPPORT_ERRORS = 5.0
 
@@ -56,7 +63,7 @@ class Estimates:
     Attributes
     ----------
     n, unfit : int
-        Turns that count, and turns whose propensities are missing.
+        Turns that count, and turns whose propensities are missing or of no use.
     ips, snips, dr : Estimate or None
     effective : float
         Turns of its own that the weighed ones are worth, `(sum w)^2 / sum w^2`.
@@ -105,13 +112,14 @@ class Pane:
 
     __slots__ = ("_sums", "max_weight", "n", "unfit")
 
-    _NAMES = ("w", "w2", "wr", "w2r", "w2r2", "psi", "psi2", "cut", "cut_r")
+    # Of how many factors each sum's terms are: so many times has it the step.
+    _FACTORS: ClassVar = {"w": 1, "w2": 2, "wr": 2, "w2r": 3, "w2r2": 4, "psi": 1, "psi2": 2, "cut": 1, "cut_r": 2}
 
     def __init__(self) -> None:
         self.n = 0
         self.unfit = 0
         self.max_weight = 0.0
-        self._sums = [0] * len(self._NAMES)
+        self._sums = [0] * len(self._FACTORS)
 
     @classmethod
     def of(cls, w: Sequence[float], r: Sequence[float], psi: Sequence[float] | None = None, unfit: int = 0) -> Pane:
@@ -128,15 +136,19 @@ class Pane:
         Parameters
         ----------
         w : float
-            Importance weight, at least 0.
+            Importance weight, at least 0. What is no number, or is beyond all measure, makes the turn unfit.
         r : float
             Reward.
         psi : float
             Doubly robust term `v + w (r - q)`.
         """
-        cut, w2 = min(w, CLIP), w * w
-        terms = (w, w2, w * r, w2 * r, w2 * r * r, psi, psi * psi, cut, cut * r)
-        self._sums = [total + int(ldexp(term, _BITS)) for total, term in zip(self._sums, terms, strict=True)]
+        if not (0.0 <= w <= _TERM_MAX and abs(r) <= _TERM_MAX and abs(psi) <= _TERM_MAX):
+            self.unfit += 1
+            return
+        W, R, P = _steps(w), _steps(r), _steps(psi)
+        WR, cut = W * R, min(W, _CLIP_STEPS)
+        terms = (W, W * W, WR, W * WR, WR * WR, P, P * P, cut, cut * R)
+        self._sums = [total + term for total, term in zip(self._sums, terms, strict=True)]
         self.max_weight = max(self.max_weight, w)
         self.n += 1
 
@@ -164,40 +176,48 @@ class Pane:
         alpha : float
             Error of each end of the interval.
         """
-        n, s = self.n, self._floats()
-        mean_weight = s["w"] / n if n else None
-        weight_error = _error(n, s["w"], s["w2"])
+        n, exact = self.n, dict(zip(self._FACTORS, self._sums, strict=True))
+        # Of an integer the quotient is rounded once, however large it is.
+        s = {name: total / (1 << _BITS * self._FACTORS[name]) for name, total in exact.items()}
+        weight = _mean(n, exact["w"], exact["w2"], _BITS)
         return Estimates(
             n=n,
             unfit=self.unfit,
-            ips=Estimate(s["wr"] / n, _error(n, s["wr"], s["w2r2"])) if n else None,
-            snips=_snips(s),
-            dr=Estimate(s["psi"] / n, _error(n, s["psi"], s["psi2"])) if n else None,
-            effective=s["w"] ** 2 / s["w2"] if s["w2"] else 0.0,
-            mean_weight=mean_weight,
-            mean_weight_error=weight_error,
+            ips=_mean(n, exact["wr"], exact["w2r2"], 2 * _BITS),
+            snips=_snips(exact),
+            dr=_mean(n, exact["psi"], exact["psi2"], _BITS),
+            effective=exact["w"] ** 2 / exact["w2"] if exact["w2"] else 0.0,
+            mean_weight=weight.value if weight else None,
+            mean_weight_error=weight.error if weight else None,
             max_weight=self.max_weight if n else None,
             clipped=_clipped(n, s, least, most) if n else None,
             interval=_interval(n, s, least, most, alpha) if n else None,
-            support_lost=_support_lost(n, mean_weight, weight_error),
+            support_lost=n >= _SUPPORT_N and weight is not None and _far_from_one(weight),
         )
 
-    def _floats(self) -> dict[str, float]:
-        # Of an integer the quotient is rounded once, however large it is.
-        return {name: total / (1 << _BITS) for name, total in zip(self._NAMES, self._sums, strict=True)}
+
+def _steps(x: float) -> int:
+    return int(ldexp(x, _BITS))
 
 
-def _error(n: int, total: float, squares: float) -> float | None:
-    """The standard error of a mean, from the sample variance."""
-    return sqrt(max(0.0, squares - total * total / n) / (n - 1) / n) if n > 1 else None
+_CLIP_STEPS = _steps(CLIP)
 
 
-def _snips(s: dict[str, float]) -> Estimate | None:
-    if not s["w"]:
+def _mean(n: int, total: int, squares: int, bits: int) -> Estimate | None:
+    """A mean of terms in steps of `2^-bits`, with the standard error from the sample variance."""
+    if not n:
         return None
-    value = s["wr"] / s["w"]
-    squared = s["w2r2"] - 2 * value * s["w2r"] + value * value * s["w2"]
-    return Estimate(value, sqrt(max(0.0, squared)) / s["w"])
+    spread = n * squares - total * total  # n (n - 1) times the variance
+    return Estimate(total / (n << bits), sqrt(spread / (n * n * (n - 1) << 2 * bits)) if n > 1 else None)
+
+
+def _snips(s: dict[str, int]) -> Estimate | None:
+    """`S = sum w r / sum w`, with its error by the delta method, `sqrt(sum w^2 (r - S)^2) / sum w`."""
+    w, wr = s["w"], s["wr"]
+    if not w:
+        return None
+    squared = s["w2r2"] * w * w - 2 * wr * w * s["w2r"] + wr * wr * s["w2"]
+    return Estimate(wr / (w << _BITS), sqrt(squared / (w**4 << 2 * _BITS)))
 
 
 def _clipped(n: int, s: dict[str, float], least: float, most: float) -> Bounds:
@@ -218,7 +238,6 @@ def _squared(s: dict[str, float], centre: float) -> float:
     return max(0.0, s["w2r2"] - 2 * centre * s["w2r"] + centre * centre * s["w2"])
 
 
-def _support_lost(n: int, mean: float | None, error: float | None) -> bool:
-    if mean is None or error is None or n < _SUPPORT_N:
-        return False
-    return abs(mean - 1.0) > _SUPPORT_ERRORS * error + 1e-9
+def _far_from_one(weight: Estimate) -> bool:
+    # Probabilities that are worked out again may be off by a rounding error, which has no spread to be held against.
+    return abs(weight.value - 1.0) > _SUPPORT_ERRORS * (weight.error or 0.0) + 1e-9

@@ -1,8 +1,13 @@
-"""Windows over panes: a window adds its panes anew and never subtracts, so that it is exact and may slide."""
+"""Windows over panes: a window is a sum of panes and nothing is ever subtracted, so that it is exact and may slide.
+
+Windows that slide share most of their panes. With the panes in blocks of one window's length, each window is the tail
+of a block and the head of the next one: two sums that are made once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from alice_rl.online.ope import Pane
@@ -34,17 +39,46 @@ def windows(panes: Mapping[int, Pane], slide_ms: int, per_window: int = 1) -> It
     Yields
     ------
     Window
-        In the order of their ends, from the first that is whole to that of the last pane; some may be empty between.
+        In the order of their ends, from the first that is whole to that of the last pane; those without turns are left
+        out, as a log may be silent for long.
 
     Examples
     --------
     >>> panes = {7: Pane.of([1.0], [1.0]), 8: Pane.of([1.0], [0.0]), 10: Pane.of([1.0], [1.0])}
     >>> [(w.start_ms, w.end_ms, w.pane.n) for w in windows(panes, 1000, 2)]
     [(7000, 9000, 2), (8000, 10000, 1), (9000, 11000, 1)]
+    >>> panes[10**9] = Pane.of([1.0], [1.0])
+    >>> [w.start_ms for w in windows(panes, 1000)]
+    [7000, 8000, 10000, 1000000000000]
     """
     if not panes:
         return
-    first, last = min(panes), max(panes)
-    for end in range(min(first + per_window - 1, last), last + 1):
-        inside = {i: panes[i] for i in range(end - per_window + 1, end + 1) if i in panes}
-        yield Window((end - per_window + 1) * slide_ms, (end + 1) * slide_ms, merged(inside))
+    ordinals = sorted(panes)
+    heads, tails = _running(panes, ordinals, per_window), _running(panes, ordinals[::-1], per_window)
+    for end in _ends(ordinals, per_window):
+        start, block = end - per_window + 1, end // per_window
+        oldest, newest = ordinals[bisect_left(ordinals, start)], ordinals[bisect_right(ordinals, end) - 1]
+        pane = Pane() if oldest // per_window == block else tails[oldest]
+        if newest // per_window == block:
+            pane += heads[newest]
+        yield Window(start * slide_ms, (end + 1) * slide_ms, pane)
+
+
+def _running(panes: Mapping[int, Pane], ordinals: Iterable[int], per_window: int) -> dict[int, Pane]:
+    """Of each pane, the sum of its block up to it, in the order of `ordinals`."""
+    sums: dict[int, Pane] = {}
+    block, total = None, Pane()
+    for i in ordinals:
+        total = total + panes[i] if i // per_window == block else panes[i]
+        block, sums[i] = i // per_window, total
+    return sums
+
+
+def _ends(ordinals: Sequence[int], per_window: int) -> Iterator[int]:
+    """The last ordinals of the windows that hold a pane, in order."""
+    last = ordinals[-1]
+    unsaid = min(ordinals[0] + per_window - 1, last)
+    for i in ordinals:
+        beyond = min(i + per_window - 1, last) + 1
+        yield from range(max(i, unsaid), beyond)
+        unsaid = max(unsaid, beyond)

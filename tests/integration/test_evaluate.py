@@ -10,9 +10,10 @@ import pytest
 from alice_rl.shard import Shard
 from alice_rl.snapshot.format import pack
 from alice_rl.snapshot.store import Store
-from tests.command_line import Line
+from tests.command_line import ROOT, Line
 from tests.logs import turns
 from tests.streams import produce
+from tests.unit.cli.runner import run
 from worker.solver import Taught, solve_policy
 
 
@@ -48,6 +49,20 @@ def test_a_file_is_evaluated_by_windows(alice: Line, log: Path, policy: Path) ->
     assert "SNIPS" in shown.stdout and "600" in shown.stdout
 
 
+def test_the_rules_are_worth_what_they_earn_when_they_are_played(tmp_path: Path) -> None:
+    """The simulated world knows what the rules earn on the same turns; their estimate from turns of chance is near."""
+    log, shipped = tmp_path / "log.jsonl", ("--config", ROOT / "config.toml", "--json")
+    played = run("simulate", "--turns", 6000, "--seed", 8, "--to", log, *shipped).json
+    report = run("evaluate", "rules", "--file", log, *shipped).json
+    whole, truth = report["whole"], played["rules"]["value"]
+    assert not report["support_lost"]
+    for name in ("ips", "snips", "dr"):
+        assert abs(whole[name]["value"] - truth) < 3 * whole[name]["error"]
+    assert whole["clipped"]["lower"] <= truth <= whole["clipped"]["upper"]
+    assert whole["interval"]["lower"] <= truth <= whole["interval"]["upper"] < played["served"]["value"] + 1.0
+    assert whole["served"]["value"] == pytest.approx(played["served"]["reward"], abs=1e-4)
+
+
 def test_the_picture_is_drawn(alice: Line, log: Path, policy: Path) -> None:
     """--plot writes a PNG or an SVG, and says no to anything else."""
     for name, magic in (("e.png", b"\x89PNG"), ("e.svg", b"<?xml")):
@@ -55,7 +70,7 @@ def test_the_picture_is_drawn(alice: Line, log: Path, policy: Path) -> None:
         assert ran.code == 0, ran.stderr
         assert (alice.folder / name).read_bytes().startswith(magic)
     ran = alice("evaluate", policy, "--file", log, "--plot", alice.folder / "e.xyz")
-    assert ran.code == 1 and "name a .png or .svg" in ran.stderr
+    assert ran.code == 2 and "ends in .png or .svg" in ran.stderr
 
 
 def test_the_topic_is_evaluated_and_what_was_learned_from_is_told(alice: Line) -> None:

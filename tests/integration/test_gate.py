@@ -11,17 +11,22 @@ import pytest
 from alice_rl.episodes import JoinSettings
 from alice_rl.errors import DependencyError
 from alice_rl.events import Decision
-from alice_rl.snapshot import PolicyClient
+from alice_rl.shard import Shard
+from alice_rl.snapshot import PolicyClient, digest, pack
 from alice_rl.snapshot.canary_state import CanaryState
+from alice_rl.snapshot.records import Publication
 from alice_rl.snapshot.store import Store
 from alice_rl.telemetry import Emitter
 from tests.integration.conftest import MakeSettings
+from tests.logs import START_MS, records, turn
 from tests.stage import Stage
 from tests.streams import eventually, running
 from worker.canary_settings import CanarySettings
 from worker.service import Worker
 from worker.settings import Settings
+from worker.solver import Taught, solve_policy
 
+ROUTES = [{"arm": arm, "p": 0.33, "available": ["micro", "planner", "deep"]} for arm in ("deep", "micro", "planner")]
 # Minutes of event time as short as the stage's turns allow: twenty a second, six hundred in half a minute.
 QUICK = CanarySettings(
     cold_start_episodes=0,
@@ -31,6 +36,8 @@ QUICK = CanarySettings(
     stable_minutes=0.2,
     cooldown_minutes=600.0,
     episodes_min=50,
+    min_policy_value=None,
+    max_variance=None,
     look_seconds=0.05,
 )
 
@@ -42,8 +49,9 @@ class Played(Stage):
     client: PolicyClient
     worker: Worker
 
-    def follow(self, worker: Worker) -> None:
-        """Wait for another worker from here on; it has read nothing yet of what was played so far."""
+    async def follow(self, worker: Worker) -> None:
+        """Wait for another worker from here on, once it has read all that was played so far."""
+        await eventually(lambda: sum(holding.shard.next for holding in worker.holdings.values()) == self._events)
         self.worker = self._worker = worker
         self._events = worker.counts["records"]
 
@@ -67,26 +75,51 @@ class Played(Stage):
 
 @asynccontextmanager
 async def played(settings: Settings) -> AsyncIterator[Played]:
-    """A stage on which micro does well and every other route badly."""
+    """A stage on which the live policy is in error."""
     store = Store.from_settings(settings.redis)
     async with running(settings) as worker, Emitter(settings.kafka) as emitter:
         with PolicyClient.from_url(settings.redis.url, poll_seconds=0.05) as client:
-            stage = Played(client, emitter, worker, micro_is_best)
+            stage = Played(client, emitter, worker, deep_is_bad)
             stage.store, stage.client, stage.worker = store, client, worker
             yield stage
     await store.close()
 
 
 @pytest.fixture
-def gated(make_settings: MakeSettings) -> Settings:
-    """Settings of a fresh deployment with a quick gate."""
-    return make_settings(partitions=2, join=JoinSettings(horizon_seconds=2), canary=QUICK)
+async def gated(make_settings: MakeSettings) -> Settings:
+    """Settings of a fresh deployment with a quick gate, where a policy is live that believes in deep."""
+    settings = make_settings(partitions=2, join=JoinSettings(horizon_seconds=2), canary=QUICK)
+    log = records([turn(f"t-{i}", outcome=praise(deep=i % 3 == 0), route=ROUTES[i % 3]) for i in range(300)])
+    shard = Shard(settings.lineage)
+    shard.feed(log)
+    blob = pack(solve_policy({0: Taught.of(shard)}, settings, version=1))
+    store = Store.from_settings(settings.redis)
+    await store.declare_lineage("main", settings.lineage.fingerprint, settings.lineage.to_json())
+    await store.activate_lineage("main")
+    published = await store.publish(
+        Publication(expected_seq=0, lineage="main", offsets={}, digest=digest(blob), blob=blob)
+    )
+    await store.close()
+    assert published.live
+    return settings
 
 
-def micro_is_best(decision: Decision, luck: random.Random) -> dict[str, object] | None:
-    """Micro succeeds nine times of ten, the others three times."""
-    route = decision.route.arm if decision.route else ""
-    return {"success": luck.random() < (0.9 if route == "micro" else 0.3), "latency_ms": 300.0, "tool_ok": True}
+def praise(*, deep: bool) -> dict[str, object]:
+    """What became of a turn where deep is by far the best."""
+    return {
+        "ts_ms": START_MS + 40,
+        "success": deep,
+        "latency_ms": 300.0 if deep else 20_000.0,
+        "cost_usd": 0.0,
+        "cache_hit": False,
+        "guardian_flag": False,
+    }
+
+
+def deep_is_bad(decision: Decision, luck: random.Random) -> dict[str, object] | None:
+    """Deep takes long and fails, whatever the live policy believes of it."""
+    deep = decision.route is not None and decision.route.arm == "deep"
+    return {"success": luck.random() < 0.9 and not deep, "latency_ms": 5000.0 if deep else 300.0}
 
 
 def all_the_same(decision: Decision, luck: random.Random) -> dict[str, object] | None:
@@ -107,16 +140,15 @@ def canarys_failures_are_lost(decision: Decision, luck: random.Random) -> dict[s
 
 
 async def test_a_better_candidate_is_promoted(gated: Settings) -> None:
-    """The first policy knows nothing; a later one is opened as a shadow, serves a share, and goes live by itself."""
+    """What has learned that live is in error is opened as a shadow, serves a share, and goes live by itself."""
     async with played(gated) as stage:
         await stage.play_until(lambda: stage.state is not None)
         assert stage.state is not None
         assert (stage.state.phase, stage.state.share) == ("shadow", 0.0)
-        first = stage.state.live_version
         ended = await stage.until_ended()
         head = await stage.store.read_head()
         assert ended.outcome == "promoted", ended.reason
-        assert (head.live, head.previous, head.canary) == (ended.version, first, None)
+        assert (head.live, head.previous, head.canary) == (ended.version, 1, None)
         audit = (await stage.store.history(1000))[::-1]
         steps = [(e.kind, e.fields["stage"], e.fields["share"]) for e in audit if e.kind != "publish"]
         assert steps[:2] == [("promote", "canary", "0.0"), ("promote", "canary", "0.05")]
@@ -175,10 +207,9 @@ async def test_another_worker_takes_the_gate_over(gated: Settings) -> None:
         serving = await stage.until_serving()
         first, store = stage.worker, stage.store
         async with running(gated) as second:
-            await eventually(lambda: first.holdings.keys() == {0} and second.holdings.keys() == {1})
+            await eventually(lambda: len(first.holdings) == len(second.holdings) == 1)
             first.stop()
-            await eventually(lambda: second.holdings.keys() == {0, 1})
-            stage.follow(second)
+            await stage.follow(second)
             await stage.play_until(lambda: second.gatekeeper.state is not None)
             ended = await stage.until_ended()
             assert (ended.version, ended.outcome) == (serving.version, "promoted"), ended.reason

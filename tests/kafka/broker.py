@@ -202,6 +202,7 @@ def _broker_properties(port: int, controller: int, data: Path) -> dict[str, str]
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
         # Compaction is looked for every 15 s by default.
+        "log.retention.ms": "-1",  # event time is long ago, and a test may live to see the broker look for old records
         "log.cleaner.backoff.ms": "200",
         # A test that forgets to create its topic should fail, not pass on one it did not ask for.
         "auto.create.topics.enable": "false",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_DRAWN_MAX = 48  # windows of a picture for which nobody has asked for others
+
 
 @command
 def evaluate(
@@ -61,7 +63,12 @@ def evaluate(
     ] = 0.05,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the windows into a .png or .svg.", dir_okay=False),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw the windows into a .png or .svg; without --window, some that fit.",
+            dir_okay=False,
+        ),
     ] = None,
 ) -> None:
     """Estimate what a policy would have earned on turns that others served.
@@ -85,13 +92,18 @@ def evaluate(
     """
     from worker.cli.evaluate_report import Report, told
     from worker.cli.evaluate_subject import subject_of, window_shape
-    from worker.evaluation.reading import scored_windows
+    from worker.cli.picture import check_drawable
+    from worker.evaluation.reading import coarser, scored_windows
     from worker.replay.bounds import Bound
 
+    if plot is not None:
+        check_drawable(plot)
     settings = invocation.settings()
     begin, end, (slide_ms, per_window) = Bound.parse(start), Bound.parse(stop), window_shape(window, slide)
     subject = subject_of(settings, policy)
     scored = asyncio.run(_scored(settings, subject, files or [], begin, end, slide_ms, unseen_only=unseen_only))
+    if plot is not None and per_window is None:
+        scored, per_window = coarser(scored, _DRAWN_MAX), 1
     report = Report(subject, scored, scored_windows(scored, settings, per_window, alpha), alpha, unseen_only)
     if plot is not None:
         from worker.cli.evaluate_plot import drawn

@@ -44,6 +44,7 @@ class Report(NamedTuple):
             "episodes": self.scored.episodes,
             "episodes_learned_from": self.scored.seen,
             "unseen_only": self.unseen_only,
+            "rejected": dict(sorted(self.scored.rejected.items())),
             "alpha": self.alpha,
             "support_lost": self.support_lost,
             "whole": _facts(whole),
@@ -55,7 +56,7 @@ def told(report: Report) -> RenderableType:
     """The report on a terminal."""
     *parts, whole = report.windows
     names = ("turns", "unfit", "ESS", "mean w", "IPS", "SNIPS", "DR", "clipped", "at any time", "served")
-    table = columns("window", *names, text=1)
+    table = columns("window from", *names, text=1)
     for window in parts[-_WINDOWS_SHOWN_MAX:]:
         table.add_row(time_words(window.start_ms), *_cells(window))
     table.add_row("all", *_cells(whole))
@@ -89,23 +90,32 @@ def _between(bounds: Bounds | None) -> str:
 def _remarks(report: Report) -> list[str]:
     """What a reader of the table should know."""
     said, scored = report.windows[-1].target, report.scored
-    remarks = ["± is the standard error of one look. 'At any time' holds at every look; each end errs with "
-               f"{report.alpha:g}."]  # fmt: skip
+    remarks = [
+        "± is the standard error of one look. 'At any time' holds at every look; each end errs with probability "
+        f"{report.alpha:g}."
+    ]
     if scored.seen and not report.unseen_only:
         remarks.append(
-            f"The policy has learned from {number_words(scored.seen)} of {number_words(scored.episodes)} episodes, "
-            "which flatter it; --unseen-only leaves them out."
+            f"The policy has learned from {number_words(scored.seen)} of {number_words(scored.episodes)} episodes, or "
+            "may have, and these flatter it; --unseen-only leaves them out."
         )
     if said.unfit:
         remarks.append(
-            f"{number_words(said.unfit)} turns have no propensities (the rules served them) and do not count."
+            f"{number_words(said.unfit)} turns have no usable propensities (the rules served them) and do not count."
         )
+    if scored.rejected:
+        reasons = ", ".join(f"{number_words(n)} {reason}" for reason, n in scored.rejected.most_common())
+        remarks.append(f"Rejected, and in none of the figures: {reasons}.")
     if not said.n:
-        remarks.append("No turn of this stretch can be used.")
+        remarks.append("No turn of this stretch can be used: there is nothing to be said.")
     elif report.support_lost:
         remarks.append(
-            f"SUPPORT IS LOST: the mean weight is {said.mean_weight:.3f} where honest propensities give 1. The log was "
-            "served without exploration, or its p is not that of the draw. Believe none of these estimates."
+            f"SUPPORT IS LOST: the mean weight is {said.mean_weight:.3f}, not 1. This log was served without exploring "
+            "(p = 1), what the policy does is too rare in it, or its p is not that of the draw. Believe no estimate."
+        )
+    elif lost := sum(window.target.support_lost for window in report.windows[:-1]):
+        remarks.append(
+            f"In {number_words(lost)} windows (!) the mean weight is too far from 1; believe no estimate of these."
         )
     return remarks
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,22 +12,24 @@ from alice_rl.snapshot.policy import Policy
 from alice_rl.snapshot.rules import Rules
 from worker.cli.policy_arguments import NAMES
 from worker.cli.policy_versions import read_file, read_version
+from worker.evaluation.reading import Learned
 from worker.evaluation.target import PolicyTarget, RulesTarget, Target
 from worker.settings import Settings
 from worker.times import span_ms
 
 __all__ = ["Subject", "subject_of", "window_shape"]
 
-_WHOLE_MS = 3_600_000
+_WHOLE_MS = 60_000  # of panes that are added up in the end, or drawn as coarser ones
+_SLIDES_MAX = 10_000
 
 
 class Subject(NamedTuple):
-    """Who is evaluated: what people call it, its version if it has one, and how far it has learned by partition."""
+    """Who is evaluated: what people call it, its version if it has one, and what it has learned from."""
 
     name: str
     version: int | None
     target: Target
-    learned: Mapping[int, int]
+    learned: Learned
 
 
 def subject_of(settings: Settings, name: str) -> Subject:
@@ -42,7 +43,7 @@ def subject_of(settings: Settings, name: str) -> Subject:
         The file, or what Redis holds, is damaged or not signed as configured.
     """
     if name == "rules":
-        return Subject("rules", None, RulesTarget(Rules(settings.rules)), {})
+        return Subject("rules", None, RulesTarget(Rules(settings.rules)), Learned())
     if name.isdecimal() or name in NAMES:
         blob = asyncio.run(read_version(settings, name))
     elif Path(name).is_file():
@@ -52,8 +53,9 @@ def subject_of(settings: Settings, name: str) -> Subject:
             f"{name!r} is no policy", hint=f"give a version, one of {', '.join(NAMES)}, an exported file, or rules"
         )
     snapshot = unpack(blob, settings.snapshot.signing_key.encode() or None)
-    learned = snapshot.manifest.offsets if snapshot.manifest.lineage == settings.policy.lineage else {}
-    return Subject(name, snapshot.manifest.version, PolicyTarget(Policy(snapshot)), learned)
+    manifest = snapshot.manifest
+    learned = Learned(manifest.offsets, manifest.created_at_ms)
+    return Subject(name, manifest.version, PolicyTarget(Policy(snapshot)), learned)
 
 
 def window_shape(window: str, slide: str) -> tuple[int, int | None]:
@@ -75,5 +77,9 @@ def window_shape(window: str, slide: str) -> tuple[int, int | None]:
     if not slide_ms or window_ms % slide_ms or window_ms < slide_ms:
         raise ConfigError(
             f"a window of {window} is no multiple of {slide or window}", hint="for example --window 1h --slide 10min"
+        )
+    if window_ms // slide_ms > _SLIDES_MAX:
+        raise ConfigError(
+            f"a window of {window} has {window_ms // slide_ms:,} slides of {slide}", hint="give a longer --slide"
         )
     return slide_ms, window_ms // slide_ms

@@ -40,6 +40,7 @@ COMMANDS = {
     "status": _Entry("worker.cli.status", "status", "Show what is live and how far learning is."),
     "policy": _Entry("worker.cli.policy", "app", "See, compare, promote, roll back, export and import policies."),
     "savepoint": _Entry("worker.cli.savepoint", "app", "Keep a whole lineage as a file, and bring it back."),
+    "canary": _Entry("worker.cli.canary", "app", "See what the gate is doing, and the story of a canary."),
     "deadletters": _Entry("worker.cli.deadletters", "app", "List, show and retry rejected records."),
     "config": _Entry("worker.cli.config", "app", "Check the configuration, or show where each value is from."),
     "doctor": _Entry("worker.cli.doctor", "doctor", "Check configuration, Kafka and Redis; say what to do."),

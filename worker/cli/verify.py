@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.replay.verification import Standing
     from worker.settings import Settings
 
-__all__ = ["verify"]
+__all__ = ["earlier_checkpoints", "standing_of", "verify"]
 
 
 @command
@@ -69,9 +69,9 @@ def verify(
     from worker.replay.verification import begins, compare_snapshot, verify_partitions
 
     settings = invocation.settings()
-    standing = asyncio.run(_standing(settings))
+    standing = asyncio.run(standing_of(settings))
     standing = standing if partition is None else standing.of(partition)
-    earlier = _earlier(since, settings) if since is not None else {}
+    earlier = earlier_checkpoints(since, settings) if since is not None else {}
     firsts = asyncio.run(begins(settings, standing, earlier))
     with progress("records", sum(state.next - firsts[p] for p, state in standing.states.items())) as show:
         verdicts, missing = verify_partitions(
@@ -90,7 +90,8 @@ def verify(
         raise typer.Exit(1)
 
 
-async def _standing(settings: Settings) -> Standing:
+async def standing_of(settings: Settings) -> Standing:
+    """How the lineage stands in Redis."""
     from alice_rl.snapshot.store import Store
     from worker.cli.inspector import inspecting
     from worker.replay.verification import read_standing
@@ -99,7 +100,7 @@ async def _standing(settings: Settings) -> Standing:
         return await read_standing(store, settings)
 
 
-def _earlier(file: Path, settings: Settings) -> dict[int, ShardRecord]:
+def earlier_checkpoints(file: Path, settings: Settings) -> dict[int, ShardRecord]:
     """The checkpoints that a savepoint holds."""
     from alice_rl.errors import ConfigError
     from alice_rl.snapshot.records import ShardRecord

@@ -19,6 +19,8 @@ SUBCOMMANDS = [
     "policy export",
     "policy import",
     "policy validate",
+    "canary status",
+    "canary explain",
     "policy promote",
     "policy rollback",
     "policy pin",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import sqrt
+
 import numpy as np
 import pytest
 from estimators.bandits import gaussian, ips, snips
@@ -129,3 +132,38 @@ def test_the_reward_model_knows_earlier_turns_alone() -> None:
     means.learn(("a", "deep"), -5.0)
     assert before == 1.0
     assert -5.0 < means.expect(("a", "deep")) < -2.0 < means.expect(("a", "micro")) < 1.0
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.5, 1e200])
+def test_weights_of_no_use_make_a_turn_unfit(weight: float) -> None:
+    """What is no weight, or cannot be squared, is counted and changes nothing else."""
+    pane = Pane.of([1.0], [1.0])
+    pane.add(weight, 1.0, 1.0)
+    assert (pane.n, pane.unfit) == (1, 1)
+    assert pane.estimates(**RANGE).max_weight == 1.0
+
+
+def test_nothing_is_lost_to_cancellation() -> None:
+    """Tiny weights keep nine digits, and what does not vary has no error."""
+    rng = np.random.default_rng(6)
+    w, r = rng.uniform(0.5, 1.0, 500) * 1e-9, 100.0 + rng.uniform(0.0, 1.0, 500)
+    e = Pane.of(w.tolist(), r.tolist()).estimates(least=0.0, most=200.0)
+    assert e.effective == pytest.approx(w.sum() ** 2 / (w * w).sum(), rel=1e-9)
+    assert e.snips is not None
+    centred = float(np.sum(w * (r - 100.0)) / np.sum(w))
+    assert e.snips.error == pytest.approx(np.sqrt(np.sum(w**2 * (r - 100.0 - centred) ** 2)) / w.sum(), rel=1e-9)
+    same = Pane.of([1.0] * 50, [1.1] * 50).estimates(**RANGE)
+    assert same.ips is not None and same.ips.error == 0.0
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-6, 1e-9])
+def test_errors_of_rewards_that_hardly_vary_keep_nine_digits(spread: float) -> None:
+    """The delta method's error is that of fractions, though almost all of its sums cancels."""
+    rng = np.random.default_rng(8)
+    w, r = rng.lognormal(0.0, 2.0, 300).tolist(), (2.5 + spread * rng.random(300)).tolist()
+    exact = [(Fraction(a), Fraction(b)) for a, b in zip(w, r, strict=True)]
+    total = sum(a for a, _ in exact)
+    ratio = sum(a * b for a, b in exact) / total
+    snips = Pane.of(w, r).estimates(**RANGE).snips
+    assert snips is not None
+    assert snips.error == pytest.approx(sqrt(sum(a * a * (b - ratio) ** 2 for a, b in exact) / total**2), rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -283,7 +284,7 @@ def test_a_winner_waits_for_a_person_where_that_is_wished() -> None:
 
 
 def test_a_look_leaves_its_numbers_in_the_state() -> None:
-    """Verdict, window, offsets and centre are those of the last look; where there are none, those of before stay."""
+    """Verdict, window and centre stay while nothing new is told, and so do the offsets of the verdict."""
     look = seen(with_canary(), verdict=HOLD, estimates={"canary": GOOD}, centre=0.7)
     first = next_step(state(), look, SETTINGS).state
     assert first is not None
@@ -293,7 +294,14 @@ def test_a_look_leaves_its_numbers_in_the_state() -> None:
     assert (first.window["canary"]["episodes"], first.offsets, first.centre) == (300, {0: 100}, 0.7)
     second = next_step(first, seen(with_canary(), offsets={0: 200}), SETTINGS).state
     assert second is not None
-    assert (second.verdict, second.window, second.offsets) == (first.verdict, first.window, {0: 200})
+    assert (second.verdict, second.window, second.offsets) == (first.verdict, first.window, {0: 100})
+    again = next_step(first, seen(with_canary(), offsets={0: 300}, verdict=HOLD), SETTINGS).state
+    assert again is not None
+    assert again.offsets == {0: 100}
+    more = replace(HOLD, requests=6000)
+    later = next_step(first, seen(with_canary(), offsets={0: 300}, verdict=more), SETTINGS).state
+    assert later is not None
+    assert (later.offsets, later.verdict and later.verdict["requests"]) == ({0: 300}, 6000)
 
 
 def test_what_failed_is_remembered_for_a_while() -> None:

@@ -123,13 +123,17 @@ async def test_canary_live_and_rules_are_estimated_on_the_same_turns(windows: Wi
 
 
 @pytest.mark.usefixtures("whole")
-async def test_a_candidate_stays_in_view_until_enough_is_known(settings: Settings) -> None:
+async def test_a_candidate_stays_in_view_until_enough_is_known(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A newer one would have to wait just as long; once it is estimated, the newest comes into view."""
+    clock = Clock(monkeypatch)
     windows = Windows(structs.replace(settings, canary=CanarySettings(episodes_min=100, min_policy_value=None)))
     live, first = known(1), known(2, offsets={0: 384})
     fed(windows.sample, 400)
     windows.evaluate_when_due(Standing(live, None, first), START_MS)
-    assert windows.complaint() == ""
+    assert (windows.complaint(), windows.due) == ("", False)
+    clock.now += 10
     fed(windows.sample, 600, seed=5)
     windows.evaluate_when_due(Standing(live, None, known(3)), START_MS + 600_000)
     assert windows._task is not None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from alice_rl.episodes import Episode, JoinSettings
+from alice_rl.events import Context
 from alice_rl.lineage import Arms, Lineage
 from alice_rl.online.ope import Pane
 from alice_rl.reward import RewardSettings
@@ -66,6 +70,53 @@ def test_a_policy_scores_its_own_turns_at_one() -> None:
     said = scored(own, PolicyTarget(policy)).estimates()
     assert [said.mean_weight, said.max_weight] == pytest.approx([1.0, 1.0])
     assert said.ips == scored(own, ServedTarget()).estimates().ips
+
+
+def test_estimates_are_those_of_a_plain_loop_over_the_log() -> None:
+    """IPS, SNIPS, ESS and DR of a policy, out of the log's own JSON in fractions, to nine digits."""
+    policy, rng = Policy(make_snapshot(arms=Arms(tool=TOOLS))), random.Random(3)
+    values: list[dict[str, Any]] = []
+    for i in range(200):
+        values += random_turn(rng, f"d-{i}", START_MS + i * 1_000, split=False)
+    del values[7]["route"]
+    said = scored(values, PolicyTarget(policy)).estimates()
+    w, r, psi, cells = list[Fraction](), list[Fraction](), list[Fraction](), dict[tuple[str, str], list[Fraction]]()
+    for event in values:
+        context, outcome = msgspec.convert(event["context"], Context), event["outcome"]
+        weight = Fraction(1)
+        for slot in {"route", "tool", "cache"} & event.keys():
+            choice = event[slot]
+            pi = policy.distribution(slot, context, choice["available"]).get(choice["arm"], 0.0)
+            weight *= Fraction(pi) / Fraction(choice["p"])
+        latency = Fraction(round(min(outcome["latency_ms"], 30_000.0) * 4), 4)
+        cost = Fraction(round(min(outcome["cost_usd"], 1.0) * 10**5), 10**5)
+        reward = 2 * outcome["success"] + bool(outcome.get("tool_ok")) - latency / 1000 - cost / 2
+        reward += Fraction(2, 5) * outcome["cache_hit"] - Fraction(7, 10) * outcome["guardian_flag"]
+
+        def expected(arm: str, intent: str = context.intent) -> Fraction:
+            mean = sum(r, start=Fraction(0)) / max(1, len(r))  # of earlier turns alone: this one is not in `r` yet
+            cell = cells.get((intent, arm), [])
+            return (sum(cell, start=Fraction(0)) + 10 * mean) / (len(cell) + 10)
+
+        served = event["route"]["arm"] if "route" in event else ""
+        q = v = expected(served)
+        if served:
+            routes = policy.distribution("route", context, event["route"]["available"])
+            v = sum((Fraction(p) * expected(arm) for arm, p in routes.items()), start=Fraction(0))
+        psi.append(v + weight * (reward - q))
+        cells.setdefault((context.intent, served), []).append(reward)
+        w.append(weight)
+        r.append(reward)
+    wr = [a * b for a, b in zip(w, r, strict=True)]
+    mean_psi = sum(psi) / 200
+    spread = sum((term - mean_psi) ** 2 for term in psi) / 199 / 200
+    assert said.n == 200 and said.ips is not None and said.snips is not None and said.dr is not None
+    close = partial(pytest.approx, rel=1e-9)
+    assert said.ips.value == close(float(sum(wr) / 200))
+    assert said.snips.value == close(float(sum(wr) / sum(w)))
+    assert said.effective == close(float(sum(w) ** 2 / sum(a * a for a in w)))
+    assert said.dr.value == close(float(mean_psi))
+    assert said.dr.error == close(float(spread) ** 0.5)
 
 
 def test_turns_of_the_rules_are_unfit() -> None:
