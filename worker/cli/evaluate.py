@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.invocation import Invocation, command
+from worker.cli.log_options import Archives, Start, Stop
 from worker.cli.output import console, print_json
 from worker.cli.progress import progress
 
@@ -33,22 +34,9 @@ def evaluate(
             metavar="POLICY", help="A version, live, canary, previous or newest; an exported file; or rules."
         ),
     ],
-    files: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--file",
-            metavar="FILE",
-            help="JSON lines in place of Kafka, plain, gzip or zstd; or a folder. May be repeated.",
-            exists=True,
-            readable=True,
-        ),
-    ] = None,
-    start: Annotated[
-        str, typer.Option("--from", metavar="PLACE", help="earliest, an offset, or a time such as 2026-01-31T12:00.")
-    ] = "earliest",
-    stop: Annotated[
-        str, typer.Option("--to", metavar="PLACE", help="now, an offset, or a time; what is there is not read.")
-    ] = "now",
+    files: Archives = None,
+    start: Start = "earliest",
+    stop: Stop = "now",
     window: Annotated[
         str, typer.Option("--window", metavar="SPAN", help="Event time of a window: 1h, 30min, 1d. Without: one.")
     ] = "",

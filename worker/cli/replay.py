@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.invocation import Invocation, command
+from worker.cli.log_options import Archives, Start, Stop
 from worker.cli.output import console, print_json
 from worker.cli.progress import progress
 
@@ -29,22 +30,9 @@ def replay(
     lineage: Annotated[
         str, typer.Option("--lineage", metavar="NAME", help="Lineage to learn; not the one that is live.")
     ],
-    start: Annotated[
-        str, typer.Option("--from", metavar="PLACE", help="earliest, an offset, or a time such as 2026-01-31T12:00.")
-    ] = "earliest",
-    stop: Annotated[
-        str, typer.Option("--to", metavar="PLACE", help="now, an offset, or a time; what is there is not read.")
-    ] = "now",
-    sources: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--source",
-            metavar="FILE",
-            help="Archive in place of Kafka: JSON lines, plain, gzip or zstd; or a folder of them. May be repeated.",
-            exists=True,
-            readable=True,
-        ),
-    ] = None,
+    start: Start = "earliest",
+    stop: Stop = "now",
+    sources: Archives = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, max=256, help="Processes at work; one per core by default.")
     ] = None,
