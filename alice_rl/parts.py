@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from alice_rl.online.decay import Bucket
 
-__all__ = ["Part", "Parts"]
+__all__ = ["AllParts", "Part", "Parts"]
 
 
 class Part(Protocol):
@@ -51,6 +52,10 @@ class Parts(dict[Bucket, P]):
         """What a checkpoint calls a part."""
         return f"{self.prefix}{bucket}"
 
+    def load(self, bucket: Bucket, data: bytes) -> None:
+        """Take a part back from its canonical bytes."""
+        raise NotImplementedError
+
     def bucket(self, name: str) -> Bucket:
         """The interval of the part that a checkpoint calls so."""
         return Bucket.parse(name.removeprefix(self.prefix))
@@ -75,3 +80,46 @@ class Parts(dict[Bucket, P]):
         """To be called when a checkpoint has it all."""
         self.changed.clear()
         self.removed.clear()
+
+
+class AllParts:
+    """The parts of several kinds together, as a checkpoint stores them.
+
+    Parameters
+    ----------
+    *kinds : Parts
+        Of different prefixes.
+    """
+
+    def __init__(self, *kinds: Parts[Any]) -> None:
+        self._kinds = kinds
+
+    def __iter__(self) -> Iterator[Parts[Any]]:
+        return iter(self._kinds)
+
+    def kind(self, name: str) -> Parts[Any]:
+        """The kind that a name belongs to; those without a prefix come last."""
+        return next(kind for kind in sorted(self._kinds, key=lambda k: -len(k.prefix)) if name.startswith(kind.prefix))
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        """Take the parts of a checkpoint back."""
+        for name, data in parts.items():
+            kind = self.kind(name)
+            kind.load(kind.bucket(name), data)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each part's canonical bytes, by name."""
+        return {name: digest for kind in self._kinds for name, digest in kind.digests().items()}
+
+    def changes(self) -> dict[str, bytes]:
+        """The canonical bytes of what differs from the last checkpoint, by name."""
+        return {name: data for kind in self._kinds for name, data in kind.changes().items()}
+
+    def removals(self) -> tuple[str, ...]:
+        """The names of what is gone since the last checkpoint."""
+        return tuple(name for kind in self._kinds for name in kind.removals())
+
+    def written(self) -> None:
+        """To be called when a checkpoint has it all."""
+        for kind in self._kinds:
+            kind.written()

@@ -9,6 +9,8 @@ What a restart reads again goes as far as the joiner, as stand-ins for events, a
 A shard is a pure function of a prefix of its partition's log and of the lineage (with the offsets at which that was
 extended): not of batches, restarts, rebalances, or of any clock but the log's own. Its sums at offset `next` have the
 same bytes whoever folded them, and however often they were interrupted.
+
+The file is longer than others so that the whole way, and what interrupts it, is on one page.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from alice_rl.errors import DependencyError
 from alice_rl.events import Outcome
 from alice_rl.intake import Intake, Record, Rejected, Rereading, Taken, fingerprint, index_of
 from alice_rl.lineage import Lineage
-from alice_rl.online.decay import Bucket
 from alice_rl.online.moments import ROWS_MAX
+from alice_rl.parts import AllParts
 from alice_rl.shard_state import Growth, Mark, Marks, RejectedOffsets, ShardState, grown_at
-from alice_rl.sums import Sums, digest
+from alice_rl.sums import digest
 from alice_rl.trials import Trials
 
 __all__ = ["Shard"]
@@ -65,6 +67,8 @@ class Shard:
         What was learned, by event time.
     trials : Trials
         What the comparisons of policies have shown, by event time.
+    parts : AllParts
+        Both, as a checkpoint stores them.
     skipped : set of int
         Offsets that are passed over as rejected, without being looked at.
     grown : list of Growth
@@ -91,6 +95,7 @@ class Shard:
         self.start = self.next = self.position = start.offset
         self.buckets = Buckets(lineage)
         self.trials = Trials(lineage)
+        self.parts = AllParts(self.buckets, self.trials)
         self.counts: Counter[str] = Counter()
         self.tail = ""
         self.skipped: set[int] = set()
@@ -122,10 +127,7 @@ class Shard:
             shard._rejected.add(state.rejected)
         shard._columnar.intents.names.update(state.intents)
         shard._columnar.classes.names.update(state.classes)
-        trials = {name: data for name, data in parts.items() if name.startswith(Trials.prefix)}
-        shard.trials.restore(trials)
-        for name in parts.keys() - trials.keys():
-            shard.buckets[Bucket.parse(name)] = Sums.from_bytes(declared, parts[name])
+        shard.parts.restore(parts)
         shard.grown = state.grown or [Growth(state.start, len(declared.features.numerics))]
         if declared != lineage:
             shard.grow(lineage)
@@ -161,7 +163,7 @@ class Shard:
             topic_id=self.topic_id,
             skipped=sorted(self.skipped),
             rejected=self._rejected.since(self._marks.low.offset),
-            digests=self.digests(),
+            digests=self.parts.digests(),
             grown=self.grown,
         )
 
@@ -226,24 +228,7 @@ class Shard:
 
     def digest(self) -> str:
         """SHA-256 of the canonical sums; equal for equal prefixes of the log."""
-        return digest(self.digests())
-
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of each part's canonical bytes, by name, in order."""
-        return self.buckets.digests() | self.trials.digests()
-
-    def changes(self) -> dict[str, bytes]:
-        """The canonical bytes of the parts that differ from the last checkpoint, by name."""
-        return self.buckets.changes() | self.trials.changes()
-
-    def removals(self) -> tuple[str, ...]:
-        """The names of the parts that are gone since the last checkpoint."""
-        return self.buckets.removals() + self.trials.removals()
-
-    def written(self) -> None:
-        """To be called when a checkpoint has it all."""
-        self.buckets.written()
-        self.trials.written()
+        return digest(self.parts.digests())
 
     def _parts(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """The unread records, cut where rebuilding ends and where blocks of offsets do."""

@@ -129,12 +129,10 @@ class Trials(Parts[TrialPane]):
         self._pending: dict[tuple[int, Trial], list[_Requests]] = {}
         self._admitted: dict[int, set[Trial]] = {}
 
-    def restore(self, parts: Mapping[str, bytes]) -> None:
-        """Take the parts of a checkpoint back."""
-        for name, data in parts.items():
-            bucket = self.bucket(name)
-            self[bucket] = TrialPane.from_bytes(data)
-            self._admitted.setdefault(self._epoch(bucket), set()).update(self[bucket].sums)
+    def load(self, bucket: Bucket, data: bytes) -> None:
+        """Take a pane, or an epoch, back from its canonical bytes."""
+        self[bucket] = TrialPane.from_bytes(data)
+        self._admitted.setdefault(self._epoch(bucket), set()).update(self[bucket].sums)
 
     def take(self, episodes: Sequence[Episode]) -> None:
         """Take in complete episodes, in log order; those of no trial are passed over."""

@@ -106,7 +106,7 @@ def turn(decision_id: str, ts_ms: int = START_MS, **changes: Any) -> dict[str, A
 
 def parts_of(shard: Shard) -> dict[str, bytes]:
     """The bytes of all parts of a shard, by name: what its checkpoints hold."""
-    return {parts.name(at): part.sealed()[0] for parts in (shard.buckets, shard.trials) for at, part in parts.items()}
+    return {parts.name(at): part.sealed()[0] for parts in shard.parts for at, part in parts.items()}
 
 
 def records(values: Iterable[dict[str, Any] | bytes | None], first: int = 0) -> list[LogRecord]:

@@ -148,12 +148,12 @@ class Checkpoints:
             watermark_ms=state.watermark_ms,
             tail=state.tail,
             extra={_STATE: msgspec.json.encode(state)},
-            buckets=shard.changes(),
-            removed_buckets=shard.removals(),
+            buckets=shard.parts.changes(),
+            removed_buckets=shard.parts.removals(),
         )
         applied = await self._offer(partition, holding, change)
         if applied.done:
-            shard.written()
+            shard.parts.written()
         return applied
 
     async def keep_skipped(self, partition: int, holding: Holding) -> Holding:

@@ -157,7 +157,7 @@ def test_the_bound_falls_where_the_log_says() -> None:
     whole, pieces = fold(log), Shard(LINEAGE)
     for record in records(log):
         pieces.feed([record])
-    assert whole.digests() == pieces.digests()
+    assert whole.parts.digests() == pieces.parts.digests()
     assert whole.counts["trial_overflow"] == pieces.counts["trial_overflow"] == 44
 
 
@@ -165,9 +165,9 @@ def test_panes_come_back_from_a_checkpoint() -> None:
     """Open and closed panes survive their bytes, and go on as if there had been no restart."""
     log = [canary(f"d-{i}", START_MS + i * 7_000, treated=i % 4 == 0) for i in range(60)]
     whole, half = fold(log), fold(log[:40])
-    assert half.changes() == parts_of(half)
+    assert half.parts.changes() == parts_of(half)
     again = Shard.restore(LINEAGE, half.state, parts_of(half))
     again.feed(records(log))
-    assert again.digests() == whole.digests()
-    assert {name for name in whole.digests() if name.startswith("trial:")}
+    assert again.parts.digests() == whole.parts.digests()
+    assert {name for name in whole.parts.digests() if name.startswith("trial:")}
     assert TrialPane.from_bytes(TrialPane().to_bytes()).sums == {}

@@ -17,7 +17,6 @@ from alice_rl.shard import Shard
 from alice_rl.shard_state import ShardState
 from alice_rl.snapshot.records import ShardRecord
 from alice_rl.snapshot.store import Store
-from alice_rl.trials import Trials
 from worker.checkpoint import damaged, read_state, restored
 from worker.replay.parallel import Progress
 from worker.replay.plan import Span
@@ -128,7 +127,7 @@ async def _verify_partition(
         progress(again.shard.position - first)
     progress(state.next - first)
     changed = set(damaged(record.buckets, state))
-    folded = again.shard.digests()
+    folded = again.shard.parts.digests()
     parted = {name for name in folded.keys() | state.digests.keys() if folded.get(name) != state.digests.get(name)}
     partings = sorted((again.parting(name, changed, folded) for name in parted | changed), key=lambda p: p.from_ms)
     return Verdict(
@@ -177,9 +176,9 @@ class _Again:
         shard, first, last = self.shard, records[0].offset, records[-1].offset
         self.records += len(records)
         self._refold.feed(records)
-        for parts in (shard.buckets, shard.trials):
+        for parts in shard.parts:
             self._note(parts, first, last)
-        shard.written()
+        shard.parts.written()
 
     def _note(self, parts: Parts[Any], first: int, last: int) -> None:
         """Note which offsets went into which part; what was merged took its offsets along."""
@@ -201,7 +200,7 @@ class _Again:
 
     def parting(self, name: str, changed: set[str], folded: dict[str, str]) -> Parting:
         """What is to be said of a bucket that parts."""
-        parts: Parts[Any] = self.shard.trials if name.startswith(Trials.prefix) else self.shard.buckets
+        parts = self.shard.parts.kind(name)
         first, last = self._offsets.get(name, (None, None))
         bucket = parts.bucket(name)
         width = parts.span_ms(bucket)

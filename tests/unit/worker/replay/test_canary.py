@@ -89,7 +89,7 @@ def test_what_a_savepoint_has_folded_already_is_left_out(settings: Settings, arc
     """From an earlier checkpoint on, only later offsets can be reached, and those are the same."""
     early = folded(settings, 700)
     state = folded(settings, TURNS).state
-    begun = Shard.restore(settings.lineage, early.state, early.changes())
+    begun = Shard.restore(settings.lineage, early.state, early.parts.changes())
     again = Refolded(Refold.of(settings.lineage, state, begun), PAIR, CUTS)
     again.feed(LOG[again.position :])
     assert again.sums() == {cut: shown(settings, cut) for cut in CUTS if cut >= 700}
