@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from msgspec import structs
-from structlog.testing import capture_logs
 
 from alice_rl.reward import RewardSettings
 from alice_rl.shard import Shard
@@ -16,6 +16,8 @@ from tests.unit.worker.steps import Clock, Logged
 from worker.drift_settings import DriftSettings
 from worker.drift_watch import DriftWatch
 from worker.settings import Settings
+
+Watched = Callable[..., list[Mapping[str, Any]]]
 
 CALM, CHANGED = 2000, 1500
 SETTINGS = Settings(drift=DriftSettings(rows_per_second=10_000, quiet_rows=10_000))
@@ -33,21 +35,25 @@ def log_of(*rates: tuple[int, float], **outcome: Any) -> list[LogRecord]:
     return records(values)
 
 
-def watched(log: list[LogRecord], settings: Settings = SETTINGS) -> list[Any]:
-    """What is logged while a shard learns a log."""
-    shard, watch = Shard(LINEAGE), DriftWatch(settings)
-    shard.watch = lambda episodes: watch.take(0, shard, episodes)
-    with capture_logs() as entries:
+@pytest.fixture
+def watched(logged: Logged) -> Watched:
+    """What is told while a shard learns a log."""
+
+    def told(log: list[LogRecord], settings: Settings = SETTINGS) -> list[Mapping[str, Any]]:
+        shard, watch, before = Shard(LINEAGE), DriftWatch(settings), len(logged.of("drift.detected"))
+        shard.watch = lambda episodes: watch.take(0, shard, episodes)
         shard.feed(log)
-    return Logged(entries).of("drift.detected")
+        return logged.of("drift.detected")[before:]
+
+    return told
 
 
-async def test_a_calm_log_is_told_nothing_of() -> None:
+async def test_a_calm_log_is_told_nothing_of(watched: Watched) -> None:
     """Turns at one success rate raise no alarm."""
     assert watched(log_of((CALM + CHANGED, 0.9))) == []
 
 
-async def test_a_change_is_told_per_arm_and_for_all_turns() -> None:
+async def test_a_change_is_told_per_arm_and_for_all_turns(watched: Watched) -> None:
     """A success rate that falls is told of the arm that was played and of all turns, with when and by how much."""
     found = [entry for entry in watched(log_of((CALM, 0.9), (CHANGED, 0.6))) if entry["signal"] == "success"]
     assert [entry["arm"] for entry in found] == [None, "micro"]
@@ -59,7 +65,7 @@ async def test_a_change_is_told_per_arm_and_for_all_turns() -> None:
         assert "2026-01-01T00:30:00+00:00" < entry["since"] < entry["at"] < "2026-01-01T00:45:00+00:00"
 
 
-async def test_hits_of_the_cache_are_no_fault_of_an_arm() -> None:
+async def test_hits_of_the_cache_are_no_fault_of_an_arm(watched: Watched) -> None:
     """What the cache answered counts for all turns alone, unless hits teach all."""
     log = log_of((CALM, 0.9), (CHANGED, 0.6), cache_hit=True)
     assert {entry["arm"] for entry in watched(log)} == {None}
@@ -67,7 +73,7 @@ async def test_hits_of_the_cache_are_no_fault_of_an_arm() -> None:
     assert {entry["arm"] for entry in watched(log, teaching)} == {None, "micro"}
 
 
-async def test_reward_has_the_weights_in_force() -> None:
+async def test_reward_has_the_weights_in_force(watched: Watched) -> None:
     """The reward that is watched is the one that policies are solved for."""
     settings = structs.replace(
         SETTINGS,
