@@ -11,10 +11,12 @@ from msgspec import structs
 
 from alice_rl.reward import RewardSettings
 from alice_rl.shard import Shard
+from alice_rl.snapshot.store import Store
 from tests.logs import LINEAGE, START_MS, LogRecord, records, turn
-from tests.unit.worker.steps import Clock, Logged
+from tests.unit.worker.steps import Clock, FakeConsumer, Logged
 from worker.drift_settings import DriftSettings
 from worker.drift_watch import DriftWatch
+from worker.service import Worker
 from worker.settings import Settings
 
 Watched = Callable[..., list[Mapping[str, Any]]]
@@ -102,3 +104,19 @@ async def test_a_torrent_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None
         clock.now = 1000.0 + second
         shard.feed(log[second * 1000 : second * 1000 + 1000])
     assert len(looked) == 10
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_the_worker_tells_and_learns_the_same(
+    store: Store, settings: Settings, logged: Logged, enabled: bool
+) -> None:
+    """A worker tells of a change, unless it is told not to; what it learns has nothing to do with that."""
+    log = log_of((CALM, 0.9), (CHANGED, 0.6))
+    consumer: Any = FakeConsumer(0, end=len(log))
+    worker = Worker(structs.replace(settings, drift=structs.replace(SETTINGS.drift, enabled=enabled)), consumer, store)
+    await worker._assignment.settle()
+    await worker._partitions.fold({0: log})
+    assert bool(logged.of("drift.detected")) == enabled
+    alone = Shard(settings.lineage)
+    alone.feed(log)
+    assert worker.holdings[0].shard.digest() == alone.digest()
