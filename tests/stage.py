@@ -11,6 +11,7 @@ from alice_rl.events import Decision, Outcome
 from alice_rl.snapshot import PolicyClient
 from alice_rl.telemetry import Emitter, outcome_of
 from tests.logs import START_MS
+from tests.streams import eventually
 from worker.service import Worker
 
 __all__ = ["Stage", "Users"]
@@ -89,7 +90,6 @@ class Stage:
         self._events += 1
 
     async def _follow(self) -> None:
-        """Wait until the worker is not far behind."""
-        while self._events - self._worker.counts["records"] > _IN_FLIGHT_MAX:
-            await asyncio.sleep(0.01)
+        """Wait until the worker is not far behind; a worker that has died is not waited for without end."""
+        await eventually(lambda: self._events - self._worker.counts["records"] <= _IN_FLIGHT_MAX)
         await asyncio.sleep(0)

@@ -23,6 +23,7 @@ class _Detail(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ts_ms: int
     offsets: dict[int, int]
+    live_digest: str = ""
     outcome: str | None = None
     share: float = 0.0
     weights: dict[str, float] = {}
@@ -42,6 +43,7 @@ def detail_of(state: CanaryState, clock_ms: int, canary: Manifest | None) -> str
     detail = _Detail(
         ts_ms=clock_ms,
         offsets=state.offsets,
+        live_digest=state.live_digest,
         outcome=state.outcome,
         share=state.share,
         weights={} if canary is None else canary.weights,

@@ -61,7 +61,7 @@ class CanarySettings(Struct, frozen=True, forbid_unknown_fields=True):
     cooldown_minutes: Annotated[Minutes, Meta(description="pause after a canary that failed")] = 30.0
     hold_hours_max: Annotated[
         float, Meta(gt=0, le=1e5, description="a canary that is undecided after so long is withdrawn")
-    ] = 24.0
+    ] = 6.0
     episodes_min: Annotated[
         int, Meta(ge=1, le=100_000, description="unseen turns that a policy is estimated on before it serves anybody")
     ] = 200

@@ -27,6 +27,8 @@ __all__ = ["Publisher"]
 
 logger = get_logger(__name__)
 
+_CANDIDATE_SECONDS = 30.0  # at least, between two candidates while a canary is tried
+
 
 class Publisher:
     """Publishes the policy of one lineage.
@@ -94,8 +96,13 @@ class Publisher:
         if sum(part.episodes for part in taught.values()) < self._settings.worker.episodes_min:
             return
         head = await self._store.read_head()
-        if offsets != self._offsets or self._lost(head):
+        if self._lost(head) or (offsets != self._offsets and not self._waits(head)):
             await self._publish(head, taught, offsets)
+
+    def _waits(self, head: Head) -> bool:
+        """Whether nobody needs a new candidate yet: another one is being tried, and the audit fills with them."""
+        tried = self._settings.canary.mode == "gate" and head.canary is not None
+        return tried and get_running_loop().time() - self.published_at < _CANDIDATE_SECONDS
 
     def _lost(self, head: Head) -> bool:
         """Whether the head stands behind what was published: a failover lost it, and nothing new may come."""

@@ -16,7 +16,7 @@ from alice_rl.errors import ConfigError
 from alice_rl.feature_spec import FeatureSettings
 from alice_rl.kafka import KafkaSettings
 from alice_rl.lineage import SLOTS, Arms, Lineage
-from alice_rl.reward import RewardSettings
+from alice_rl.reward import RewardSettings, reward_range
 from alice_rl.settings import Loaded, load
 from alice_rl.settings.fields import SECRET
 from alice_rl.slots import CacheSettings, GuardianSettings, QuotaSettings, RouteSettings, ToolSettings, allowed_arms
@@ -175,6 +175,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         for slot, chosen in (("route", self.rules.route_by_intent), ("tool", self.rules.tool_by_intent)):
             _known(f"rules.{slot}_by_intent", chosen.values(), arms[slot], slot)
             _known(f"rules.{slot}", [getattr(self.rules, slot)], arms[slot], slot)
+        least, most = reward_range(self.reward.weights, self.reward.bounds)
+        if self.canary.margin >= most - least:
+            raise ConfigError(
+                f"canary.margin = {self.canary.margin:g} is more than any policy could lose",
+                hint=f"the reward of a turn lies between {least:g} and {most:g}; give a small part of that",
+            )
         if self.rules.holdout_share and not tried(self.rules.holdout_share):
             raise ConfigError(
                 f"rules.holdout_share = {self.rules.holdout_share} is too little to measure anything by",

@@ -30,7 +30,8 @@ __all__ = ["BOLD", "CAREFUL", "Bets", "Counts", "Sample", "confidence_sequence",
 FloatArray = npt.NDArray[np.float64]
 Floats = float | FloatArray
 
-_HALVINGS = 60
+_STEPS = 256
+_HALVINGS = 48
 
 
 class Sample(NamedTuple):
@@ -83,14 +84,14 @@ BOLD = Bets.around(0.15, 1.0)
 """For a rollback: large bets as well, because what is badly broken should be gone at once."""
 
 
-def log_e(samples: Sequence[Sample], mean: float = 0.0, bets: Bets = BOLD) -> Floats:
+def log_e(samples: Sequence[Sample], mean: Floats = 0.0, bets: Bets = BOLD) -> Floats:
     """Natural logarithm of the e-value against "the observations' mean is at most `mean`".
 
     Parameters
     ----------
     samples : sequence of Sample
         One per range; fields may be arrays that broadcast.
-    mean : float
+    mean : float or ndarray
         m; above every `least`.
     bets : Bets
 
@@ -179,17 +180,22 @@ def _log_mean(exponent: FloatArray, prior: FloatArray) -> Floats:
 
 
 def _lower_end(samples: Sequence[Sample], alpha: float, bets: Bets) -> float:
-    """The largest m against which the bet has won: below the mean, but with an error of `alpha`."""
+    """The largest m against which the bet has won: below the mean, but with an error of `alpha`.
+
+    A bet that has won against m has not always won against everything below: close to the least value each observation
+    is far above m in units of `b`, and psi takes more than lambda brings. So the steps are looked at first.
+    """
     least = max((float(sample.least) for sample in samples), default=-np.inf)
     n = sum(float(sample.n) for sample in samples)
-    if not n or least == -np.inf:
+    high = sum(float(sample.total) for sample in samples) / n if n else least  # where it has not won
+    if least == -np.inf or high <= least:
         return least
-    # Where the mean of the sums stands, the bet has not won; just above the least possible value it may have.
-    low, high = least, sum(float(sample.total) for sample in samples) / n
+    steps = least + (high - least) * np.arange(1, _STEPS) / _STEPS
+    won = np.flatnonzero(log_e(samples, steps, bets) >= -np.log(alpha))
+    if not len(won):
+        return least
+    low, high = float(steps[won[-1]]), float([*steps, high][won[-1] + 1])
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if middle <= least or middle >= high:
-            break
-        won = log_e(samples, middle, bets) >= -np.log(alpha)
-        low, high = (middle, high) if won else (low, middle)
+        low, high = (middle, high) if log_e(samples, middle, bets) >= -np.log(alpha) else (low, middle)
     return low

@@ -135,7 +135,8 @@ class TrialSums:
         """Effective sample size of the treatment's mixture weights, `w = 1 + (1 - rho) u`: `(sum w)^2 / sum w^2`."""
         n, total, squares = self.n_control + self.n_treatment, self.weighted[0] / U_UNIT, self.squares[0] / U_UNIT**2
         w = n + (1 - share) * total
-        return w * w / (n + 2 * (1 - share) * total + (1 - share) ** 2 * squares) if n else 0.0
+        spread = n + 2 * (1 - share) * total + (1 - share) ** 2 * squares
+        return w * w / spread if spread > 0.0 else 0.0  # what the treatment would never do has no weight at all
 
     def to_bytes(self) -> bytes:
         """The sums one after the other, 128-bit little-endian."""

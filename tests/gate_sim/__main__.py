@@ -28,6 +28,9 @@ def main(
     missed.
     """
     effects, others = ([world for world in worlds if only in world.name] for worlds in (EFFECTS, OTHERS))
+    if not effects and not others:
+        names = "; ".join(world.name for world in (*EFFECTS, *OTHERS))
+        raise typer.BadParameter(f"no world's name has {only!r}. There are: {names}", param_hint="--only")
     errors = Console(stderr=True)
     show = None if as_json else lambda name: errors.print(f"[dim]played {name}")
     found = results((*effects, *others), runs, requests, show)

@@ -81,17 +81,15 @@ class Goal(NamedTuple):
         return f"{self.world}: {name} in {sign} {self.bound:.0%}"
 
 
-_EQUAL = [
-    world.name for world in (*EFFECTS, *OTHERS) if not (world.effect or world.broken or world.lossy or world.sticky)
-]
+_PLAIN = [world for world in (*EFFECTS, *OTHERS) if not world.sticky]  # what a verdict presumes holds
+_NOT_BETTER = [world.name for world in _PLAIN if world.effect <= 0]
+_NOT_WORSE = [world.name for world in _PLAIN if world.effect >= 0 and not world.broken]
 
 GOALS = (
-    *(Goal(name, side, 0.05, True) for name in _EQUAL for side in ("promoted", "rolled_back")),
+    *(Goal(name, "promoted", 0.05, True) for name in _NOT_BETTER),
+    *(Goal(name, "rolled_back", 0.05, True) for name in _NOT_WORSE),
     Goal("-50%", "rolled_back_requests", 2_000, True),
     Goal("-20%", "rolled_back_requests", 12_000, True),
-    Goal("-50%", "promoted", 0.05, True),
-    Goal("-5%", "promoted", 0.05, True),
-    Goal("+2%", "rolled_back", 0.05, True),
     Goal("+10%", "promoted", 0.95, False),
     Goal("80 % overlap, +5%", "promoted", 0.90, False),
     Goal("broken serving, policies equal", "rolled_back", 0.95, False),
@@ -100,10 +98,10 @@ GOALS = (
 
 
 def results(worlds: tuple[World, ...], runs: int, requests: int, show: Any = None) -> dict[str, dict[str, Cell]]:
-    """What every gate did in every world: by world, by gate."""
+    """What every gate did in every world: by world, by gate. A world's seed is its own, whichever others are played."""
     found: dict[str, dict[str, Cell]] = {}
-    for seed, world in enumerate(worlds):
-        seen = play(world, runs, requests, seed)
+    for world in worlds:
+        seen = play(world, runs, requests, seed=(*EFFECTS, *OTHERS).index(world))
         found[world.name] = {name: Cell.of(gate(seen)) for name, gate in GATES.items()}
         if show is not None:
             show(world.name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import typer
+from typer.testing import CliRunner
 
+from tests.gate_sim.__main__ import main
 from tests.gate_sim.gates import fixed_threshold, this_gate
 from tests.gate_sim.report import EFFECTS, OTHERS, Cell, Goal, goals_of, results, told
 from tests.gate_sim.worlds import World, play
@@ -62,3 +65,17 @@ def test_counts_are_those_of_the_world() -> None:
     assert abs(float(np.mean(seen.canary)) - 5.0) < 0.2
     lossy = play(World("w", lossy=1.0), 50, 10_000, seed=3)
     assert (lossy.canary == lossy.canary_good).all()
+
+
+def test_a_world_is_the_same_whichever_others_are_played() -> None:
+    """A figure can be had alone: the seed is the world's."""
+    alone = results((WORLDS["-20%"],), 20, 3_000)
+    assert results((WORLDS["-50%"], WORLDS["-20%"]), 20, 3_000)["-20%"] == alone["-20%"]
+
+
+def test_a_name_that_no_world_has_is_told() -> None:
+    """A misspelt world is a usage error that lists the names, not an empty success."""
+    app = typer.Typer()
+    app.command()(main)
+    run = CliRunner().invoke(app, ["--only", "nonsense"])
+    assert run.exit_code == 2 and "ramp" in run.output

@@ -11,13 +11,19 @@ import pytest
 import redis as redis_py
 
 from alice_rl.events import Decision
-from alice_rl.snapshot import PolicyClient, keys
+from alice_rl.shard import Shard
+from alice_rl.snapshot import PolicyClient, digest, keys, pack
+from alice_rl.snapshot.records import Publication
+from alice_rl.snapshot.store import Store
 from alice_rl.telemetry import Emitter
 from tests.command_line import Line
 from tests.conftest import MakeTopic
+from tests.logs import START_MS, records, turn
 from tests.services import KafkaBroker, MockBroker
 from tests.stage import Stage, Users
 from tests.streams import running
+from worker.settings import Settings
+from worker.solver import Taught, solve_policy
 
 
 def breaking(decision: Decision, luck: random.Random) -> dict[str, Any]:
@@ -26,10 +32,10 @@ def breaking(decision: Decision, luck: random.Random) -> dict[str, Any]:
     return {"success": fine and luck.random() < 0.8, "tool_ok": fine, "latency_ms": 300.0, "cost_usd": 0.001}
 
 
-def shining(decision: Decision, luck: random.Random) -> dict[str, Any]:
-    """Users for whom what the canary serves succeeds far more often."""
-    success = luck.random() < (0.95 if decision.policy.stage == "canary" else 0.3)
-    return {"success": success, "tool_ok": success, "latency_ms": 300.0, "cost_usd": 0.001}
+def deep_fails(decision: Decision, luck: random.Random) -> dict[str, Any]:
+    """Users for whom deep takes long and fails."""
+    deep = decision.route is not None and decision.route.arm == "deep"
+    return {"success": luck.random() < 0.9 and not deep, "latency_ms": 5000.0 if deep else 300.0}
 
 
 def losing(decision: Decision, luck: random.Random) -> dict[str, Any] | None:
@@ -51,7 +57,7 @@ def line(
     monkeypatch.chdir(tmp_path)
     made = Line(redis_url, kafka.bootstrap, make_topic(2), tmp_path)
     made.flags |= {
-        "join.horizon_seconds": "10",
+        "join.horizon_seconds": "2",
         "canary.cold_start_episodes": "200",
         "canary.shares": "0.25,0.5",
         "canary.shadow_minutes": "0.1",
@@ -144,14 +150,32 @@ def test_a_lossy_stream_is_told_to_be_void(line: Line) -> None:
 
 
 def test_a_promoted_canary_is_told_step_by_step(line: Line) -> None:
-    """A better canary is given more and then goes live; every step's verdict comes out of the log again."""
-    line.flags |= {"canary.step_requests": "100", "canary.step_minutes": "0.05", "canary.stable_minutes": "7"}
-    version = asyncio.run(play(line, shining))
+    """A better canary is given its share and then goes live; every step's verdict comes out of the log again."""
+    line.flags |= {"canary.cold_start_episodes": "0", "canary.step_requests": "300", "canary.step_minutes": "0.1"}
+    line.flags |= {"canary.stable_minutes": "0.2"}
+    asyncio.run(publish_in_error(line.settings))
+    version = asyncio.run(play(line, deep_fails))
     told = line("canary", "explain", version, "--json", "--replay")
     assert told.code == 0, told.stderr
     assert "was promoted" in told.json["headline"]
-    steps = [(step["what"], step["share"]) for step in told.json["record"]["steps"]]
-    assert steps == [("opened", 0.0), ("share", 0.25), ("share", 0.5), ("promoted", 0.5)]
-    decisions = [one["verdict"]["decision"] for one in told.json["replayed"]]
-    assert decisions[-2:] == ["HOLD", "PROMOTE"]
-    assert line("canary", "status", "--json").json["live"] == version
+    steps = [step["what"] for step in told.json["record"]["steps"]]
+    assert (steps[0], set(steps[1:-1]), steps[-1]) == ("opened", {"share"}, "promoted")
+    assert told.json["replayed"][-1]["verdict"]["decision"] == "PROMOTE"
+    assert told.json["record"]["live_version"] == 1
+
+
+async def publish_in_error(settings: Settings) -> None:
+    """Make a policy live that believes in deep."""
+    shard = Shard(settings.lineage)
+    fine = {"ts_ms": START_MS + 40, "cost_usd": 0.0, "cache_hit": False, "guardian_flag": False}
+    for i in range(300):
+        arm = ("deep", "micro", "planner")[i % 3]
+        ended = fine | {"success": arm == "deep", "latency_ms": 300.0 if arm == "deep" else 20_000.0}
+        route = {"arm": arm, "p": 0.33, "available": ["micro", "planner", "deep"]}
+        shard.feed(records([turn(f"t-{i}", outcome=ended, route=route)], first=i))
+    blob = pack(solve_policy({0: Taught.of(shard)}, settings, version=1))
+    store = Store.from_settings(settings.redis)
+    await store.declare_lineage("main", settings.lineage.fingerprint, settings.lineage.to_json())
+    await store.activate_lineage("main")
+    await store.publish(Publication(expected_seq=0, lineage="main", offsets={}, digest=digest(blob), blob=blob))
+    await store.close()

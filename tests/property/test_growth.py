@@ -14,21 +14,21 @@ from alice_rl.refold import Refold
 from alice_rl.shard import Shard
 from alice_rl.shard_state import Growth, ShardState
 from alice_rl.sums import Sums
-from tests.logs import LogRecord
+from tests.logs import LogRecord, parts_of
 from tests.property.test_fold import END, SMALL, between, cut_points, logs
 
 NARROW = SMALL.with_numerics(1)
 
 
 def stored(shard: Shard) -> tuple[bytes, dict[str, bytes]]:
-    """A checkpoint: state and buckets in bytes."""
-    return msgspec.json.encode(shard.state), {str(bucket): sums.to_bytes() for bucket, sums in shard.buckets.items()}
+    """A checkpoint: state and parts in bytes."""
+    return msgspec.json.encode(shard.state), parts_of(shard)
 
 
 def restored(shard: Shard, log: list[LogRecord], position: int, lineage: Lineage) -> Shard:
     """The shard of a checkpoint at `position` under a lineage, with its window read again."""
-    state, buckets = stored(shard)
-    made = Shard.restore(lineage, msgspec.json.decode(state, type=ShardState), buckets)
+    state, parts = stored(shard)
+    made = Shard.restore(lineage, msgspec.json.decode(state, type=ShardState), parts)
     made.feed(between(log, made.position, position))
     return made
 

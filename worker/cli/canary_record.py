@@ -180,11 +180,18 @@ def record_of(
         version=version,
         digest=mine.digest if mine else digests.get(str(version), ""),
         live_version=live,
-        live_digest=mine.live_digest if mine else digests.get(str(live), ""),
+        live_digest=mine.live_digest if mine else digests.get(str(live)) or _live_digest(version, entries),
         steps=steps,
         points=[look for look in looks if look.ts_ms >= begun_ms],  # of this trial, where it has had two
         state=mine,
     )
+
+
+def _live_digest(version: int, entries: Sequence[HistoryEntry]) -> str:
+    """The digest of the version that was live beside a canary, as the gate wrote it down; empty where it did not."""
+    details = [entry.fields.get("detail", "") for entry in entries if entry.fields.get("version") == str(version)]
+    told = [msgspec.json.decode(detail) for detail in details if detail]
+    return next((one["live_digest"] for one in reversed(told) if isinstance(one, dict) and "live_digest" in one), "")
 
 
 def _last(state: CanaryState | None, entries: Sequence[HistoryEntry]) -> int:

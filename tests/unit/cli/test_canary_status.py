@@ -67,7 +67,7 @@ class TestRunning:
         """A trial below its largest share says which comes next and when; at the largest one there is none."""
         words = gate(canary=state()).next
         assert "it serves 25 % from 2026-01-01 00:06:00 UTC on at the earliest" in words
-        assert "withdrawn" in words and "2026-01-02 00:00:00 UTC" in words
+        assert "withdrawn" in words and "2026-01-01 06:00:00 UTC" in words
         largest = msgspec.structs.replace(HEAD, canary_share=0.5)
         assert "at the earliest" not in gate(largest, state(share=0.5)).next
 

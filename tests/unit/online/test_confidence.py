@@ -83,6 +83,13 @@ def test_an_end_passes_a_mean_when_the_bet_against_it_wins() -> None:
     assert log_e([-sample], -upper, BOLD) >= np.log(20) > log_e([-sample], -upper + 1e-6, BOLD)
 
 
+def test_rare_large_observations_have_a_lower_end() -> None:
+    """Close to the least value no bet wins, however clear it is further up: the end is looked for further up."""
+    sample = Sample(2_840, 38.0, 38.0, 0.0, 1.0)
+    assert log_e([sample], 38 / 2_840 / 2**9, BOLD) < np.log(20) <= log_e([sample], 0.0046, BOLD)
+    assert 0.0046 <= confidence_sequence([sample], 0.05, above=BOLD)[0] < 38 / 2_840
+
+
 def test_many_trials_at_once() -> None:
     """Arrays of sums give the numbers of each."""
     totals = np.array([3.0, 5.0, 8.0])

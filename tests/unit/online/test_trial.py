@@ -86,3 +86,10 @@ def test_the_effective_size_is_that_of_the_mixture_weights() -> None:
     w = 1 + 0.75 * u / U_UNIT
     assert sums_of(400).effective(0.25) == pytest.approx(w.sum() ** 2 / (w * w).sum())
     assert TrialSums(2).effective(0.25) == 0.0
+
+
+def test_what_the_treatment_would_never_do_has_no_effective_size() -> None:
+    """While only the control has served, and nothing that the treatment would do, there is nothing of the latter."""
+    sums = TrialSums(1)
+    sums.add(np.ones((3, 1), dtype=np.int64), np.zeros(3, dtype=np.bool_), np.full(3, -2 * U_UNIT))
+    assert sums.effective(0.5) == 0.0

@@ -9,6 +9,7 @@ import pytest
 from alice_rl.errors import ConfigError
 from worker.canary_settings import CanarySettings
 from worker.quality import Estimate, Passage, quality
+from worker.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,11 @@ def test_gates_may_be_left_out() -> None:
     """Without a least value and a largest variance any estimate passes."""
     off = CanarySettings(min_policy_value=None, max_variance=None)
     assert quality(Estimate(episodes=200, value=-99.0, variance=99.0), off).passage is Passage.PASSED
+
+
+def test_a_margin_beyond_every_loss_is_refused() -> None:
+    """A margin that no policy could lose would promote anything; the range of the reward is named."""
+    with pytest.raises(ConfigError) as caught:
+        Settings(canary=CanarySettings(margin=40.0))
+    assert "more than any policy could lose" in caught.value.message
+    assert "-31.2 and 3.4" in caught.value.hint

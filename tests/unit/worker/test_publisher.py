@@ -65,7 +65,24 @@ async def test_a_canary_keeps_live_even_in_the_cold_start(store: Store, settings
     assert (await store.read_head()).live == 1
     await store.rollback(request="s", stage=Stage.CANARY)
     await learning.learn(10)
-    assert (await store.read_head()).live == 3
+    head = await store.read_head()
+    assert head.live == head.seq > 1
+
+
+async def test_while_a_canary_is_tried_candidates_are_rare(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody needs the next candidate while one is tried: it waits, so that the audit does not fill with them."""
+    learning = Learning(store, settings, cold_start_episodes=0)
+    await learning.learn(10)
+    await learning.learn(10)
+    await store.promote(2, request="r", stage=Stage.CANARY, share=0.1)
+    await learning.learn(10)
+    assert (await store.read_head()).seq == 2
+    monkeypatch.setattr("worker.publisher._CANDIDATE_SECONDS", 0.0)
+    await learning.learn(10)
+    head = await store.read_head()
+    assert (head.seq, head.live, head.canary) == (3, 1, 2)
 
 
 @pytest.mark.parametrize("mode", ["gate", "direct"])
