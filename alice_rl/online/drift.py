@@ -2,9 +2,9 @@
 
     rows --thinned--> signals in [0, 1] --ADWIN--> whether the mean has moved --largest split--> since when, from what
 
-ADWIN (Bifet and Gavalda 2007; river's) compares the means of all older and newer halves of a growing window, with a
-bound that holds at every cut. At its alarm the window still has far more rows of before than of after, so the change
-is placed where the two sides differ most: the maximum likelihood cut for one change of a mean (Page 1955). Whatever
+ADWIN (Bifet and Gavalda 2007; river's) compares the means of the older and the newer part of a growing window, at
+every cut. At its alarm the window still has far more rows of before than of after, so the change
+is placed where the two sides differ most: the maximum likelihood cut for one change of a mean (Hinkley 1970). Whatever
 that finds is advice. No policy is learned, published or judged by it.
 
 How often it errs is measured by `make drift`: at `delta = 0.0001`, six kinds of streams of a million rows each that do
@@ -13,7 +13,7 @@ not drift raise no alarm, and a success rate that falls from .9 to .8 is told af
 References
 ----------
 Bifet, Gavalda 2007, "Learning from time-changing data with adaptive windowing", section 3.
-Page 1955, "A test for a change in a parameter occurring at an unknown point".
+Hinkley 1970, "Inference about the change-point in a sequence of random variables".
 """
 
 from __future__ import annotations
