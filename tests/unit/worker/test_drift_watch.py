@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,6 +66,19 @@ async def test_a_change_is_told_per_arm_and_for_all_turns(watched: Watched) -> N
         assert entry["before"] == pytest.approx(0.9, abs=0.03)
         assert entry["after"] == pytest.approx(0.6, abs=0.15)
         assert "2026-01-01T00:30:00+00:00" < entry["since"] < entry["at"] < "2026-01-01T00:45:00+00:00"
+
+
+async def test_a_partition_that_lags_is_no_change(logged: Logged) -> None:
+    """Read one after the other, partitions that changed at the same time tell of one change, not one each."""
+    settings = structs.replace(SETTINGS, drift=DriftSettings(rows_per_second=10_000, quiet_rows=0))
+    watch, log = DriftWatch(settings), log_of((CALM, 0.9), (CHANGED, 0.6))
+    for partition in range(2):
+        shard = Shard(LINEAGE)
+        shard.watch = partial(watch.take, partition, shard)
+        for at in range(0, len(log), 100):
+            shard.feed(log[at : at + 100])
+    found = [entry for entry in logged.of("drift.detected") if entry["signal"] == "success"]
+    assert [entry["arm"] for entry in found] == [None, "micro"]
 
 
 async def test_hits_of_the_cache_are_no_fault_of_an_arm(watched: Watched) -> None:
