@@ -39,9 +39,15 @@ class DriftWatch:
         self._settings = settings
         self._thinning = Thinning(settings.drift.rows_per_second)
         self._drifts = drifts_of(settings)
+        self._lag_ms = settings.lineage.join.horizon_seconds * 1000
+        self._clocks: dict[int, int] = {}  # event time that each partition has reached, ms
 
     def take(self, partition: int, shard: Shard, episodes: Sequence[Episode]) -> None:
-        """Look at some of the episodes that a shard is about to learn."""
+        """Look at some of the episodes that a shard is about to learn, unless it lags behind another by the horizon."""
+        self._clocks[partition] = shard.watermark_ms
+        # Turns of an earlier time, among later ones of other partitions, would look like a change and one back.
+        if shard.watermark_ms < max(self._clocks.values()) - self._lag_ms:
+            return
         for arm, ts_ms, values in signals_of(self._thinning.of(episodes), self._settings):
             for drift in self._drifts.take(arm, ts_ms, values):
                 _tell(drift)

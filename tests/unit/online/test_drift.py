@@ -83,14 +83,28 @@ def test_an_unknown_arm_counts_for_all_turns_alone() -> None:
     assert [drift.arm for drift in found] == [None]
 
 
+def told_at(values: list[float], quiet_rows: int) -> list[tuple[int, Drift]]:
+    """What a stream tells, and at which row."""
+    drifts = Drifts(SUCCESS, [], delta=DELTA, quiet_rows=quiet_rows)
+    return [(i, drift) for i, value in enumerate(values) for drift in drifts.take(None, i, {"success": value})]
+
+
 def test_a_change_is_not_told_again_while_it_is_quiet() -> None:
-    """Of shifts up and down in quick succession the first is told, then the first after the quiet rows."""
+    """Of shifts up and down in quick succession one is told per stretch of quiet rows."""
     values = successes(*[(1500, 0.9 - 0.4 * (i % 2)) for i in range(8)])
-    often = told(values, Drifts(SUCCESS, [], delta=DELTA, quiet_rows=0))
-    seldom = told(values, Drifts(SUCCESS, [], delta=DELTA, quiet_rows=5000))
+    often, seldom = told_at(values, 0), told_at(values, 5000)
     assert len(often) >= 7
-    assert len(seldom) == 2
-    assert all(b.at_ms - a.at_ms >= 5000 * SECOND_MS for a, b in itertools.pairwise(seldom))
+    assert len(seldom) == 3
+    assert all(b - a == 5000 for (a, _), (b, _) in itertools.pairwise(seldom))
+
+
+def test_a_change_while_it_is_quiet_is_told_when_that_is_over() -> None:
+    """A fall soon after a rise is told at the end of the quiet rows, and nothing after it."""
+    (row, rise), (later, fall) = told_at(successes((2000, 0.6), (1500, 0.9), (12_000, 0.5)), 5000)
+    assert rise.before < rise.after
+    assert fall.before > fall.after
+    assert later == row + 5000
+    assert 3300 <= fall.since_ms <= fall.at_ms <= 3700
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 from msgspec import structs
-from structlog.testing import capture_logs
 
 from alice_rl.reward import RewardSettings
 from alice_rl.shard import Shard
+from alice_rl.snapshot.store import Store
 from tests.logs import LINEAGE, START_MS, LogRecord, records, turn
-from tests.unit.worker.steps import Clock, Logged
+from tests.unit.worker.steps import Clock, FakeConsumer, Logged
 from worker.drift_settings import DriftSettings
 from worker.drift_watch import DriftWatch
+from worker.service import Worker
 from worker.settings import Settings
+
+Watched = Callable[..., list[Mapping[str, Any]]]
 
 CALM, CHANGED = 2000, 1500
 SETTINGS = Settings(drift=DriftSettings(rows_per_second=10_000, quiet_rows=10_000))
@@ -33,21 +38,25 @@ def log_of(*rates: tuple[int, float], **outcome: Any) -> list[LogRecord]:
     return records(values)
 
 
-def watched(log: list[LogRecord], settings: Settings = SETTINGS) -> list[Any]:
-    """What is logged while a shard learns a log."""
-    shard, watch = Shard(LINEAGE), DriftWatch(settings)
-    shard.watch = lambda episodes: watch.take(0, shard, episodes)
-    with capture_logs() as entries:
+@pytest.fixture
+def watched(logged: Logged) -> Watched:
+    """What is told while a shard learns a log."""
+
+    def told(log: list[LogRecord], settings: Settings = SETTINGS) -> list[Mapping[str, Any]]:
+        shard, watch, before = Shard(LINEAGE), DriftWatch(settings), len(logged.of("drift.detected"))
+        shard.watch = lambda episodes: watch.take(0, shard, episodes)
         shard.feed(log)
-    return Logged(entries).of("drift.detected")
+        return logged.of("drift.detected")[before:]
+
+    return told
 
 
-async def test_a_calm_log_is_told_nothing_of() -> None:
+async def test_a_calm_log_is_told_nothing_of(watched: Watched) -> None:
     """Turns at one success rate raise no alarm."""
     assert watched(log_of((CALM + CHANGED, 0.9))) == []
 
 
-async def test_a_change_is_told_per_arm_and_for_all_turns() -> None:
+async def test_a_change_is_told_per_arm_and_for_all_turns(watched: Watched) -> None:
     """A success rate that falls is told of the arm that was played and of all turns, with when and by how much."""
     found = [entry for entry in watched(log_of((CALM, 0.9), (CHANGED, 0.6))) if entry["signal"] == "success"]
     assert [entry["arm"] for entry in found] == [None, "micro"]
@@ -59,7 +68,20 @@ async def test_a_change_is_told_per_arm_and_for_all_turns() -> None:
         assert "2026-01-01T00:30:00+00:00" < entry["since"] < entry["at"] < "2026-01-01T00:45:00+00:00"
 
 
-async def test_hits_of_the_cache_are_no_fault_of_an_arm() -> None:
+async def test_a_partition_that_lags_is_no_change(logged: Logged) -> None:
+    """Read one after the other, partitions that changed at the same time tell of one change, not one each."""
+    settings = structs.replace(SETTINGS, drift=DriftSettings(rows_per_second=10_000, quiet_rows=0))
+    watch, log = DriftWatch(settings), log_of((CALM, 0.9), (CHANGED, 0.6))
+    for partition in range(2):
+        shard = Shard(LINEAGE)
+        shard.watch = partial(watch.take, partition, shard)
+        for at in range(0, len(log), 100):
+            shard.feed(log[at : at + 100])
+    found = [entry for entry in logged.of("drift.detected") if entry["signal"] == "success"]
+    assert [entry["arm"] for entry in found] == [None, "micro"]
+
+
+async def test_hits_of_the_cache_are_no_fault_of_an_arm(watched: Watched) -> None:
     """What the cache answered counts for all turns alone, unless hits teach all."""
     log = log_of((CALM, 0.9), (CHANGED, 0.6), cache_hit=True)
     assert {entry["arm"] for entry in watched(log)} == {None}
@@ -67,7 +89,7 @@ async def test_hits_of_the_cache_are_no_fault_of_an_arm() -> None:
     assert {entry["arm"] for entry in watched(log, teaching)} == {None, "micro"}
 
 
-async def test_reward_has_the_weights_in_force() -> None:
+async def test_reward_has_the_weights_in_force(watched: Watched) -> None:
     """The reward that is watched is the one that policies are solved for."""
     settings = structs.replace(
         SETTINGS,
@@ -96,3 +118,19 @@ async def test_a_torrent_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None
         clock.now = 1000.0 + second
         shard.feed(log[second * 1000 : second * 1000 + 1000])
     assert len(looked) == 10
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_the_worker_tells_and_learns_the_same(
+    store: Store, settings: Settings, logged: Logged, enabled: bool
+) -> None:
+    """A worker tells of a change, unless it is told not to; what it learns has nothing to do with that."""
+    log = log_of((CALM, 0.9), (CHANGED, 0.6))
+    consumer: Any = FakeConsumer(0, end=len(log))
+    worker = Worker(structs.replace(settings, drift=structs.replace(SETTINGS.drift, enabled=enabled)), consumer, store)
+    await worker._assignment.settle()
+    await worker._partitions.fold({0: log})
+    assert bool(logged.of("drift.detected")) == enabled
+    alone = Shard(settings.lineage)
+    alone.feed(log)
+    assert worker.holdings[0].shard.digest() == alone.digest()
