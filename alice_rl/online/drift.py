@@ -8,7 +8,7 @@ is placed where the two sides differ most: the maximum likelihood cut for one ch
 that finds is advice. No policy is learned, published or judged by it.
 
 How often it errs is measured by `make drift`: at `delta = 0.0001`, six kinds of streams of a million rows each that do
-not drift raise no alarm, and a success rate that falls from .9 to .8 is told after 408 rows (the median of 100 streams).
+not drift raise no alarm, and a success rate that falls from .9 to .8 is told after 408 rows (median of 100 streams).
 
 References
 ----------
