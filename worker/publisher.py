@@ -64,6 +64,7 @@ class Publisher:
         self._offsets: dict[int, int] = {}  # what was said last ...
         self._refused: tuple[str, int] | None = None  # ... and to which head it was said in vain
         self._held_back = False
+        self._first_reading = False  # of a log that nobody has published a policy of; it may be long
 
     async def gather(self, holdings: Mapping[int, Holding]) -> dict[int, Taught] | None:
         """What all checkpoints have taught, by partition; None when another worker is the one to publish that.
@@ -90,13 +91,23 @@ class Publisher:
             taught[partition] = other
         return taught
 
-    async def publish(self, taught: Mapping[int, Taught]) -> None:
-        """Publish the policy of all that was taught, when that is enough and it has moved."""
+    async def publish(self, taught: Mapping[int, Taught], *, level: bool = True, at_once: bool = False) -> None:
+        """Publish the policy of all that was taught, when that is enough and it has moved.
+
+        Parameters
+        ----------
+        taught : mapping of partition to Taught
+        level : bool
+            Whether the log has been read to its end, or nearly.
+        at_once : bool
+            Whether this is the last one, and waits for nothing.
+        """
         offsets = {partition: part.next for partition, part in taught.items()}
         if sum(part.episodes for part in taught.values()) < self._settings.worker.episodes_min:
             return
         head = await self._store.read_head()
-        if self._lost(head) or (offsets != self._offsets and not self._waits(head)):
+        self._first_reading = not level and (self._first_reading or head.live is None)
+        if self._lost(head) or (offsets != self._offsets and (at_once or not self._waits(head))):
             await self._publish(head, taught, offsets)
 
     def _waits(self, head: Head) -> bool:
@@ -111,11 +122,15 @@ class Publisher:
         return any(head.offsets.get(partition, -1) < offset for partition, offset in self._offsets.items())
 
     def _is_candidate(self, head: Head, episodes: int) -> bool:
-        """Whether a policy that has learned from so many episodes is only stored, and live stays."""
+        """Whether a policy that has learned from so many episodes is only stored, and live stays.
+
+        A worker that begins with a long log would otherwise freeze the policy of its first second: until it is level
+        for the first time, nobody has been served by any of its policies for long.
+        """
         canary = self._settings.canary
         if head.live is None:
             return False
-        if episodes <= canary.cold_start_episodes:
+        if episodes <= canary.cold_start_episodes or self._first_reading:
             return canary.mode == "gate" and head.canary is not None  # it is being compared with live
         if canary.mode == "gate":
             return True

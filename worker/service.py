@@ -238,7 +238,7 @@ class Worker:
             return
         taught = await self.publisher.gather(self.holdings)
         if taught is not None and publishing:
-            await self.publisher.publish(taught)
+            await self.publisher.publish(taught, level=self.health.ready, at_once=last)
         if taught is not None and looking:
             await self.gatekeeper.look(taught)
 

@@ -26,14 +26,14 @@ class Learning:
     def __init__(self, store: Store, settings: Settings, **canary: Any) -> None:
         self.complaint = ""
         self._settings = structs.replace(settings, canary=CanarySettings(**canary))
-        self._shard = Shard(settings.lineage)
-        self._publisher = Publisher(store, self._settings, "w", lambda: self.complaint)
+        self.shard = Shard(settings.lineage)
+        self.publisher = Publisher(store, self._settings, "w", lambda: self.complaint)
 
-    async def learn(self, count: int) -> None:
+    async def learn(self, count: int, *, level: bool = True) -> None:
         """Learn so many turns, and publish."""
-        first = self._shard.next
-        self._shard.feed(LOG[first : first + count])
-        await self._publisher.publish({0: Taught.of(self._shard)})
+        first = self.shard.next
+        self.shard.feed(LOG[first : first + count])
+        await self.publisher.publish({0: Taught.of(self.shard)}, level=level)
 
 
 async def test_after_the_cold_start_live_stays(store: Store, settings: Settings) -> None:
@@ -69,6 +69,20 @@ async def test_a_canary_keeps_live_even_in_the_cold_start(store: Store, settings
     assert head.live == head.seq > 1
 
 
+async def test_a_long_log_is_read_to_its_end_before_live_stays(store: Store, settings: Settings) -> None:
+    """Who begins with a long log publishes live until it is level for the first time, and never again for a lag."""
+    learning = Learning(store, settings, cold_start_episodes=0)
+    lives = []
+    for level in (False, False, True, False):
+        await learning.learn(10, level=level)
+        lives.append((await store.read_head()).live)
+    assert lives == [1, 2, 2, 2]
+    late = Learning(store, settings, cold_start_episodes=0)  # a worker that joins with a lag, where something is live
+    late.shard.feed(LOG[:45])
+    await late.learn(5, level=False)
+    assert (await store.read_head()).live == 2
+
+
 async def test_while_a_canary_is_tried_candidates_are_rare(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,10 +93,12 @@ async def test_while_a_canary_is_tried_candidates_are_rare(
     await store.promote(2, request="r", stage=Stage.CANARY, share=0.1)
     await learning.learn(10)
     assert (await store.read_head()).seq == 2
+    await learning.publisher.publish({0: Taught.of(learning.shard)}, at_once=True)  # the worker ends
+    assert (await store.read_head()).seq == 3
     monkeypatch.setattr("worker.publisher._CANDIDATE_SECONDS", 0.0)
     await learning.learn(10)
     head = await store.read_head()
-    assert (head.seq, head.live, head.canary) == (3, 1, 2)
+    assert (head.seq, head.live, head.canary) == (4, 1, 2)
 
 
 @pytest.mark.parametrize("mode", ["gate", "direct"])
