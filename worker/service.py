@@ -39,6 +39,7 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 _RETRY_SECONDS = (0.2, 5.0)
+_LEVEL_RECORDS = 10_000  # what a worker reads in a fraction of a second: so near to its end a log is as good as read
 # What no waiting mends. Everything else that Kafka or Redis answer, full memory and changed passwords included, is
 # retried: the sums are in memory, the log keeps the rest, and a worker that gave up would only have to read it again.
 _FATAL = frozenset({"checkpoint_corrupt", "checkpoint_lost", "lineage_refused", "log_recreated", "log_truncated"})
@@ -238,7 +239,7 @@ class Worker:
             return
         taught = await self.publisher.gather(self.holdings)
         if taught is not None and publishing:
-            await self.publisher.publish(taught, level=self.health.ready, at_once=last)
+            await self.publisher.publish(taught, level=self._watchdog.lag_records <= _LEVEL_RECORDS, at_once=last)
         if taught is not None and looking:
             await self.gatekeeper.look(taught)
 

@@ -101,6 +101,11 @@ class Watchdog:
         self._stalled: dict[int, float] = {}
         self._kafka_away = False
 
+    @property
+    def lag_records(self) -> int:
+        """Records that are still to be read, as far as is known now."""
+        return self._lag()[0]
+
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
