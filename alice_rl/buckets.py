@@ -27,12 +27,8 @@ class Buckets(Parts[Sums]):
     """
 
     def __init__(self, lineage: Lineage) -> None:
-        super().__init__(lineage.bucket_seconds * 1000)
+        super().__init__(lineage.bucket_seconds * 1000, lambda data: Sums.from_bytes(self._lineage, data))
         self._lineage = lineage
-
-    def load(self, bucket: Bucket, data: bytes) -> None:
-        """Take a bucket back from its canonical bytes."""
-        self[bucket] = Sums.from_bytes(self._lineage, data)
 
     def learn(self, taught: Sequence[Columns], high_ms: int) -> None:
         """Add what was taught until the log's clock had reached `high_ms`, and merge what is old by then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from alice_rl.online.decay import Bucket
@@ -32,6 +32,8 @@ class Parts(dict[Bucket, P]):
     ----------
     span_ms : int
         The finest interval.
+    read : callable
+        Makes a part of its canonical bytes.
 
     Attributes
     ----------
@@ -42,9 +44,10 @@ class Parts(dict[Bucket, P]):
     prefix: ClassVar[str] = ""
     """What the names of these parts begin with."""
 
-    def __init__(self, span_ms: int) -> None:
+    def __init__(self, span_ms: int, read: Callable[[bytes], P]) -> None:
         super().__init__()
         self._span_ms = span_ms
+        self._read = read
         self.changed: set[Bucket] = set()
         self.removed: set[Bucket] = set()
 
@@ -54,7 +57,7 @@ class Parts(dict[Bucket, P]):
 
     def load(self, bucket: Bucket, data: bytes) -> None:
         """Take a part back from its canonical bytes."""
-        raise NotImplementedError
+        self[bucket] = self._read(data)
 
     def bucket(self, name: str) -> Bucket:
         """The interval of the part that a checkpoint calls so."""

@@ -122,7 +122,7 @@ class Trials(Parts[TrialPane]):
 
     def __init__(self, lineage: Lineage) -> None:
         self._horizon_ms = lineage.join.horizon_seconds * 1000
-        super().__init__(self._horizon_ms // _PANES_PER_HORIZON)
+        super().__init__(self._horizon_ms // _PANES_PER_HORIZON, TrialPane.from_bytes)
         self.counts: Counter[str] = Counter()
         self._bounds = lineage.bounds
         self._level = (-(-_EPOCH_MS // self._span_ms) - 1).bit_length()
@@ -131,7 +131,7 @@ class Trials(Parts[TrialPane]):
 
     def load(self, bucket: Bucket, data: bytes) -> None:
         """Take a pane, or an epoch, back from its canonical bytes."""
-        self[bucket] = TrialPane.from_bytes(data)
+        super().load(bucket, data)
         self._admitted.setdefault(self._epoch(bucket), set()).update(self[bucket].sums)
 
     def take(self, episodes: Sequence[Episode]) -> None:

@@ -44,8 +44,8 @@ class Peers:
     -----
     A checkpoint names the digest of every part. So only parts with a new digest are fetched, and what was fetched is
     known to belong to the state that was read before, or to have been damaged. Panes of trials that are still open
-    count for nothing yet, and are left where they are. While a lineage is being extended, a
-    partition may still be stored in its older structure; what is read of it is padded.
+    count for nothing yet, and are left where they are. While a lineage is being extended, a partition may still be
+    stored in its older structure; what is read of it is padded.
     """
 
     def __init__(self, store: ShardStore, lineage: Lineage, name: str) -> None:

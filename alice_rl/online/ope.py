@@ -166,6 +166,12 @@ class Pane:
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
+    @property
+    def ips(self) -> Estimate | None:
+        """The mean of `w r`; of who served, whose weights are 1, the mean reward."""
+        by_name = dict(zip(self._FACTORS, self._sums, strict=True))
+        return _mean(self.n, by_name["wr"], by_name["w2r2"], 2 * _BITS)
+
     def estimates(self, *, least: float, most: float, alpha: float = 0.05) -> Estimates:
         """What the pane says.
 
@@ -183,7 +189,7 @@ class Pane:
         return Estimates(
             n=n,
             unfit=self.unfit,
-            ips=_mean(n, exact["wr"], exact["w2r2"], 2 * _BITS),
+            ips=self.ips,
             snips=_snips(exact),
             dr=_mean(n, exact["psi"], exact["psi2"], _BITS),
             effective=exact["w"] ** 2 / exact["w2"] if exact["w2"] else 0.0,

@@ -66,7 +66,7 @@ def _title(report: Report) -> str:
 def _draw_values(axes: Axes, windows: list[ScoredWindow], whole: ScoredWindow) -> None:
     interval = whole.target.interval
     kinds = (
-        (GREY, "served", [window.served.ips for window in windows]),
+        (GREY, "served", [window.served for window in windows]),
         (BLUE, "the policy (DR), ± 1.96 standard errors of one look", [window.target.dr for window in windows]),
     )
     for colour, label, estimates in kinds:

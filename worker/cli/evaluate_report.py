@@ -73,7 +73,7 @@ def _cells(window: ScoredWindow) -> list[str]:
         *(_value(estimate) for estimate in (said.ips, said.snips, said.dr)),
         _between(said.clipped),
         _between(said.interval),
-        _value(window.served.ips),
+        _value(window.served),
     ]
 
 
@@ -125,7 +125,7 @@ def _facts(window: ScoredWindow) -> dict[str, Any]:
         "start_ms": window.start_ms,
         "end_ms": window.end_ms,
         **_finite(asdict(window.target)),
-        "served": _finite(asdict(window.served))["ips"],
+        "served": None if window.served is None else asdict(window.served),
     }
 
 

@@ -128,7 +128,8 @@ def _reported(error: Exception, *, as_json: bool) -> int:
         return _INTERRUPTED_CODE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "alice-rl"
-    print_error("usage", error.format_message(), f"{path} --help", as_json=as_json)  # type: ignore[attr-defined]
+    message = error.format_message() or "no command was given"  # type: ignore[attr-defined]
+    print_error("usage", message, f"{path} --help", as_json=as_json)
     return _USAGE_CODE
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from alice_rl.clock import ClockState
 from alice_rl.episodes import Episode
 from alice_rl.intake import Record, index_of
-from alice_rl.online.ope import Estimates, Pane
+from alice_rl.online.ope import Estimate, Estimates, Pane
 from alice_rl.online.windows import merged, windows
 from alice_rl.reward import reward_range
 from alice_rl.shard import Shard
@@ -29,12 +29,12 @@ _REJECTED = "rejected."
 
 
 class ScoredWindow(NamedTuple):
-    """What was said of the turns decided in `[start_ms, end_ms)`, of the target and of whoever served."""
+    """What was said of the turns decided in `[start_ms, end_ms)`, of the target, and what whoever served has earned."""
 
     start_ms: int
     end_ms: int
     target: Estimates
-    served: Estimates
+    served: Estimate | None
 
 
 class Learned(NamedTuple):
@@ -199,7 +199,7 @@ def scored_windows(scored: Scored, settings: Settings, per_window: int | None, a
             windows(scored.served, scored.slide_ms, per_window),
             strict=True,
         )
-        found = [ScoredWindow(t.start_ms, t.end_ms, said(t.pane), said(s.pane)) for t, s in pairs]
+        found = [ScoredWindow(t.start_ms, t.end_ms, said(t.pane), s.pane.ips) for t, s in pairs]
     first, last = min(scored.target, default=0), max(scored.target, default=-1)
-    whole = said(merged(scored.target)), said(merged(scored.served))
+    whole = said(merged(scored.target)), merged(scored.served).ips
     return [*found, ScoredWindow(first * scored.slide_ms, (last + 1) * scored.slide_ms, *whole)]

@@ -120,6 +120,13 @@ class TestUsage:
         assert done.json["error"]["code"] == "usage"
         assert done.json["error"]["message"]
 
+    @pytest.mark.parametrize("group", ["canary", "policy", "savepoint"])
+    def test_a_group_without_a_command_says_so(self, group: str) -> None:
+        """Its help is shown, and the error is no empty line."""
+        done = run(group)
+        assert done.code == 2
+        assert "no command was given" in done.stderr or "Missing command" in done.stderr
+
 
 class TestErrors:
     @pytest.mark.parametrize(
